@@ -1,0 +1,99 @@
+"""The frozen trunk: a torchvision ResNet, cut after the last level that is used."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from model.errors import DataError
+
+BackboneName = Literal["resnet18", "resnet50", "resnet101", "wide_resnet50_2"]
+BACKBONES: tuple[BackboneName, ...] = ("resnet18", "resnet50", "resnet101", "wide_resnet50_2")
+
+
+class Backbone(nn.Module):
+    """Frozen feature pyramid. Level i has stride 2^(i + 1): 8 for level 2, 16 for level 3."""
+
+    def __init__(self, resnet: models.ResNet, levels: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = tuple(levels)
+        self.conv1, self.bn1, self.relu, self.maxpool = resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool
+        for level in range(1, max(levels) + 1):
+            setattr(self, f"layer{level}", getattr(resnet, f"layer{level}"))
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Backbone":  # noqa: ARG002 - the answer is always no
+        """Stays in evaluation mode whatever is asked: its batch statistics are frozen with its weights."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Args: images: (B, 3, H, W) normalised. Returns: one (B, C_i, H / stride, W / stride) a level."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (B, 64, H / 4, W / 4)
+        maps = []
+        for level in range(1, max(self.levels) + 1):
+            x = getattr(self, f"layer{level}")(x)
+            if level in self.levels:
+                maps.append(x)
+        return maps
+
+
+def build_backbone(name: str, *, levels: Sequence[int] = (2, 3), weights: str = "random", seed: int = 0) -> Backbone:
+    """Builds a frozen trunk.
+
+    Args:
+        name: one of `BACKBONES`.
+        levels: which of 1, 2, 3 to return.
+        weights: `random`, `imagenet` (torchvision's IMAGENET1K_V1, downloaded where there is a network), `none`
+            (uninitialised use: a bundle fills them in), or a `.pth` / `.safetensors` file with torchvision's keys.
+        seed: for `random`.
+
+    Raises:
+        DataError: unknown name, or weights that can't be had or don't fit.
+    """
+    if name not in BACKBONES:
+        raise DataError(f"unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = Backbone(getattr(models, name)(weights=None), levels)
+    if weights in ("random", "none"):
+        return backbone
+    state = _download(name) if weights == "imagenet" else _read(Path(weights))
+    wanted = backbone.state_dict().keys()
+    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise DataError(f"weights {weights} don't fit {name}: {len(missing)} tensors are missing, first {missing[0]}")
+    try:
+        backbone.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
+    except RuntimeError as error:
+        raise DataError(f"weights {weights} don't fit {name}: {str(error).splitlines()[-1].strip()}") from error
+    return backbone
+
+
+def _download(name: BackboneName) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = models.get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True)
+    except OSError as error:
+        raise DataError(
+            f"ImageNet weights for {name} could not be downloaded ({error}); "
+            "fetch them where there is a network and pass the file: --weights FILE"
+        ) from error
+    return state
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise DataError(f"no weights file at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # foreign readers raise anything at all; the border maps it
+        raise DataError(f"weights file {path} can't be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict):
+        raise DataError(f"weights file {path} holds no state dict")
+    return state

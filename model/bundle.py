@@ -1,0 +1,169 @@
+"""A bundle: one directory with everything to judge one recipe. No pickle anywhere in it.
+
+`model.safetensors` holds every tensor of the network, `manifest.json` everything else and the weights' digest.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from model.backbone import build_backbone
+from model.calibration import Calibration
+from model.errors import BundleError
+from model.preprocessing import InputContract, Preprocessing
+from model.simplenet import FeatureExtractor, Head, SimpleNet, feature_channels
+
+MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
+
+
+class Architecture(BaseModel):
+    """What to build before the weights are filled in: the network's arguments, as `simplenet` takes them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str = "resnet18"
+    levels: tuple[int, ...] = (2, 3)
+    patch_size: int = 3
+    hidden: int = 1024
+
+    def build(self, *, weights: str, seed: int = 0) -> SimpleNet:
+        """A network with an untrained head; `weights` and `seed` as in `build_backbone`.
+
+        Raises:
+            DataError: weights that can't be had or don't fit.
+        """
+        backbone = build_backbone(self.backbone, levels=self.levels, weights=weights, seed=seed)
+        channels = feature_channels(backbone, (32, 32))
+        return SimpleNet(FeatureExtractor(backbone, patch_size=self.patch_size), Head(channels, hidden=self.hidden))
+
+
+class Manifest(BaseModel):
+    """Everything about a bundle but its tensors.
+
+    Attributes:
+        format: version of this layout.
+        name: the recipe it was made for.
+        architecture: what to build.
+        preprocessing: from picture to input.
+        contract: which pictures it may judge.
+        calibration: threshold and its promise.
+        provenance: how it was made (settings, picture counts, seed); for people, never read back.
+        weights_sha256: of `model.safetensors`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    name: str
+    architecture: Architecture
+    preprocessing: Preprocessing
+    contract: InputContract
+    calibration: Calibration
+    provenance: dict[str, str | int | float | bool | None]
+    weights_sha256: str
+
+
+class Bundle:
+    """A network and its manifest, ready for an `Engine`.
+
+    Attributes:
+        network: in evaluation mode.
+        manifest: see `Manifest`.
+        digest: sha256 over the manifest, which holds the weights' own: it names the whole bundle.
+    """
+
+    def __init__(self, network: SimpleNet, manifest: Manifest, digest: str) -> None:
+        self.network = network
+        self.manifest = manifest
+        self.digest = digest
+
+    @property
+    def label(self) -> str:
+        """`name@digest`, the twelve first hex digits: what each verdict carries as its model."""
+        return f"{self.manifest.name}@{self.digest[:12]}"
+
+
+def write_bundle(out: Path, network: SimpleNet, **manifest: object) -> Bundle:
+    """Writes a bundle whole or not at all: into a neighbouring directory, synced, then renamed.
+
+    Args:
+        out: the bundle's directory; an older bundle there is replaced, anything else is left alone.
+        network: its tensors are stored.
+        manifest: the fields of `Manifest` but `weights_sha256`.
+
+    Raises:
+        BundleError: `out` is something other than a bundle, or can't be written.
+    """
+    refuse_foreign(out)
+    tensors = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
+    described = Manifest.model_validate({**manifest, "weights_sha256": hashlib.sha256(tensors).hexdigest()})
+    text = described.model_dump_json(indent=2).encode() + b"\n"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+            fresh = Path(scratch) / "fresh"
+            fresh.mkdir()
+            _write_synced(fresh / WEIGHTS, tensors)
+            _write_synced(fresh / MANIFEST, text)
+            if out.exists():
+                out.rename(Path(scratch) / "old")
+            fresh.rename(out)
+    except OSError as error:
+        raise BundleError(f"bundle {out} can't be written: {error}") from error
+    return Bundle(network.eval(), described, hashlib.sha256(text).hexdigest())
+
+
+def refuse_foreign(out: Path) -> None:
+    """Raises `BundleError` if `out` exists and is no bundle: training must not wipe somebody's folder."""
+    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise BundleError(f"{out} exists and is not a bundle; choose another --out")
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Reads a bundle and checks its digest.
+
+    Raises:
+        BundleError: missing, damaged, of another format, or its weights are not those the manifest names.
+    """
+    try:
+        text, tensors = (path / MANIFEST).read_bytes(), (path / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {path} can't be read: {error.strerror} ({error.filename})") from error
+    manifest = _parse_manifest(path, text)
+    found = hashlib.sha256(tensors).hexdigest()
+    if found != manifest.weights_sha256:
+        raise BundleError(
+            f"bundle {path} is damaged: {WEIGHTS} has sha256 {found[:12]}..., "
+            f"the manifest says {manifest.weights_sha256[:12]}..."
+        )
+    network = manifest.architecture.build(weights="none")
+    try:
+        network.load_state_dict(load(tensors))
+    except (RuntimeError, SafetensorError) as error:
+        raise BundleError(f"bundle {path} is damaged: its tensors don't fit its architecture") from error
+    return Bundle(network.eval(), manifest, hashlib.sha256(text).hexdigest())
+
+
+def _parse_manifest(path: Path, text: bytes) -> Manifest:
+    try:
+        return Manifest.model_validate(json.loads(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"bundle {path} has a bad manifest: {where}: {first['msg']}") from error
+    except ValueError as error:
+        raise BundleError(f"bundle {path} has a bad manifest: it is not JSON") from error
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,92 @@
+"""From the scores of held-out good pictures to a threshold with a stated false-reject rate.
+
+Split-conformal: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005); the spread over
+calibration sets is Beta(n + 1 - k, k), Vovk, "Conditional validity of inductive conformal predictors" (2012).
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
+from scipy.stats import beta
+
+from model.errors import DataError
+
+
+class Calibration(BaseModel):
+    """A threshold and what it promises.
+
+    Attributes:
+        threshold: a picture passes if its score is at or below it.
+        median: of the calibration scores; severity 0.
+        low: smallest calibration score.
+        high: largest calibration score.
+        images: n, the number of held-out good pictures.
+        rank: k, the threshold is the k-th smallest score.
+        false_reject_rate: a, the largest chance of rejecting the next exchangeable good part, on average over
+            calibration sets.
+        false_reject_upper_95: with 95 % confidence this very set's rate is below it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    threshold: float
+    median: float
+    low: float
+    high: float
+    images: int
+    rank: int
+    false_reject_rate: float
+    false_reject_upper_95: float
+
+    @model_validator(mode="after")
+    def _threshold_above_median(self) -> "Calibration":
+        if self.threshold <= self.median:
+            raise ValueError(f"threshold {self.threshold} is not above the median good score {self.median}")
+        return self
+
+    def passes(self, score: float) -> bool:
+        """True if and only if the score is finite and at or below the threshold. NaN fails."""
+        return math.isfinite(score) and score <= self.threshold
+
+    def severity(self, score: float) -> float:
+        """0 at the median good score, 1 at the threshold, above 1 for a reject."""
+        return (score - self.median) / (self.threshold - self.median)
+
+
+def calibrate(scores: Sequence[float], *, false_reject_rate: float | None = None) -> Calibration:
+    """Threshold = k-th smallest score, k = ceil((n + 1)(1 - a)).
+
+    Args:
+        scores: of n good pictures that were used for nothing else.
+        false_reject_rate: a, in (0, 1); by default the larger of 1 % and 1 / (n + 1).
+
+    Raises:
+        DataError: n is too small for the rate, a score is not finite, or the scores are all alike.
+    """
+    n = len(scores)
+    if n == 0 or not np.isfinite(scores).all():
+        raise DataError("calibration needs finite scores of at least one held-out good picture")
+    smallest = 1 / (n + 1)
+    rate = max(0.01, smallest) if false_reject_rate is None else false_reject_rate
+    rank = math.ceil(round((n + 1) * (1 - rate), 9))  # rounded: (n + 1)(1 - 1 / (n + 1)) must be n, not n + 1e-16
+    if not 1 <= rank <= n:
+        raise DataError(
+            f"a false-reject rate of {rate:g} can't be promised from {n} held-out good pictures: "
+            f"the smallest possible is {smallest:.4g}"
+        )
+    ordered = sorted(scores)
+    threshold, median = float(ordered[rank - 1]), float(np.median(ordered))
+    if threshold <= median:
+        raise DataError(f"threshold {threshold:g} is not above the median good score: the {n} scores are all alike")
+    return Calibration(
+        threshold=threshold,
+        median=median,
+        low=float(ordered[0]),
+        high=float(ordered[-1]),
+        images=n,
+        rank=rank,
+        false_reject_rate=rate,
+        false_reject_upper_95=float(beta.ppf(0.95, n + 1 - rank, rank)),
+    )

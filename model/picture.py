@@ -1,0 +1,83 @@
+"""What people look at: a severity map in colour, alone or glowing on the picture it belongs to. No torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model import anomaly_map
+from model.anomaly_map import Grid
+
+if TYPE_CHECKING:  # the reader's side imports this module without torch
+    from model.calibration import Calibration
+    from model.engine import Inspection
+
+Image = NDArray[np.uint8] | NDArray[np.uint16]
+Picture = NDArray[np.uint8]
+
+
+def paint(severity: Grid) -> Picture:
+    """A severity map in colour: blue at the median good score, green at the threshold, red at twice that and above.
+
+    Args:
+        severity: `(H, W)` float32, 0 at the median good score, 1 at the threshold.
+
+    Returns:
+        `(H, W, 3)` BGR.
+    """
+    levels = (np.clip(severity / 2, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), np.uint8)
+
+
+def overlay(picture: Picture, severity: Grid, boxes: Sequence[tuple[int, int, int, int]] = ()) -> Picture:
+    """A picture with what is anomalous glowing on it, and a frame around each box.
+
+    Args:
+        picture: `(H, W, 3)` BGR.
+        severity: `(H, W)` float32, 0 at the median good score, 1 at the threshold.
+        boxes: `(x, y, width, height)` in the picture's pixels.
+
+    Returns:
+        `(H, W, 3)` BGR.
+    """
+    opacity = np.clip(severity - 0.3, 0, 0.6)[:, :, None]
+    blended: Picture = (picture * (1 - opacity) + paint(severity) * opacity).astype(np.uint8)
+    for x, y, width, height in boxes:
+        cv2.rectangle(blended, (x, y), (x + width - 1, y + height - 1), (40, 40, 255), max(1, picture.shape[1] // 200))
+    return blended
+
+
+def save_overlay(path: Path, image: Image, inspection: "Inspection", calibration: "Calibration") -> None:
+    """Writes a judged picture with its heat map as a PNG.
+
+    Args:
+        path: of the PNG; its folder is made.
+        image: `(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16.
+        inspection: what the network says of it.
+        calibration: the bundle's threshold.
+    """
+    height, width = image.shape[:2]
+    smooth = anomaly_map.smooth(inspection.grid, inspection.size)
+    placed = anomaly_map.place(smooth, box=inspection.box, height=height, width=width)
+    severity = (placed - calibration.median) / (calibration.threshold - calibration.median)
+    found = anomaly_map.regions(inspection.grid, threshold=calibration.threshold, box=inspection.box)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, overlay(to_bgr(image), severity.astype(np.float32), [region.box for region in found]))
+
+
+def to_bgr(image: Image) -> Picture:
+    """A picture for showing: `(H, W)` grey or `(H, W, 3)` RGB, 8 or 16 bit, as `(H, W, 3)` uint8 BGR."""
+    eight = image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(eight, cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR), np.uint8)
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Writes a picture as PNG; unlike OpenCV's own call it fails aloud.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())

@@ -1,0 +1,79 @@
+"""What `producers` brings to the `sightline` command: `camera` and `parts`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from producers.daemon import configure_logging
+
+
+def camera(
+    source: Annotated[Path, typer.Argument(help="A folder of pictures (searched below, too), or one picture.")],
+    camera: Annotated[str, typer.Option(help="Name of this camera: [a-z0-9_-], at most 32.")],
+    recipe: Annotated[str | None, typer.Option(help="What is inspected; by default the worker knows.")] = None,
+    work: Annotated[str, typer.Option(help="Endpoint that workers dial.")] = "tcp://127.0.0.1:5555",
+    live: Annotated[str, typer.Option(help="Endpoint that viewers dial.")] = "tcp://127.0.0.1:5556",
+    rate: Annotated[float, typer.Option(min=0, help="Pictures a second; 0: as fast as workers take them.")] = 0.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Start again after the last picture.")] = False,
+    budget_ms: Annotated[float | None, typer.Option(help="Milliseconds until a verdict is useless.")] = None,
+    is_live: Annotated[
+        bool, typer.Option("--live-camera", help="These are no replayed pictures: a PASS may open the gate.")
+    ] = False,
+    policy: Annotated[str, typer.Option(help="When too much is unanswered: block, or drop_oldest.")] = "block",
+    drain_s: Annotated[float, typer.Option(min=0, help="Seconds to wait for verdicts at the end.")] = 60.0,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let other machines in without keys. Only on a network of your own.")
+    ] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> int:
+    """Publish a folder of pictures as a camera's frames, and wait until each has its verdict.
+
+    Frames are kept until a worker has stored their verdict; workers may come and go. Exit code 0 only if every frame
+    has one. SIGTERM or Ctrl-C: no more frames, wait for the verdicts of those captured; a second one leaves at once.
+    """
+    from pydantic import ValidationError
+
+    from producers.camera import run
+    from producers.errors import SettingsError
+    from producers.publisher import PublisherSettings
+
+    configure_logging(log_level)
+    fields = {
+        "camera": camera,
+        "work": work,
+        "live": live,
+        "recipe": recipe,
+        "budget_ms": budget_ms,
+        "simulated": not is_live,
+        "policy": policy,
+        "insecure": insecure,
+    }
+    try:
+        settings = PublisherSettings.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
+    return run(source, settings, loop=loop, rate=rate, drain_s=drain_s)
+
+
+def parts(
+    out: Annotated[Path, typer.Argument(help="Folder to draw into; it must not exist yet, or be empty.")],
+    train: Annotated[int, typer.Option(min=2, help="Good parts to learn from.")] = 100,
+    good: Annotated[int, typer.Option(min=0, help="Good parts to test with.")] = 60,
+    bad: Annotated[int, typer.Option(min=0, help="Bad parts to test with.")] = 60,
+    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+) -> int:
+    """Draw machined parts, good and bad, as a folder to train and test with (MVTec layout)."""
+    from producers.errors import SourceError
+    from producers.parts import draw_dataset
+
+    if out.exists() and any(out.iterdir()):
+        raise SourceError(f"{out} is not empty: choose another folder")
+    console = Console(stderr=True)
+    steps = iter(track(range(train + good + bad), "drawing parts", console=console, disable=not console.is_terminal))
+    draw_dataset(out, train=train, good=good, bad=bad, seed=seed, progress=lambda done, total: next(steps, None))
+    console.print(f"drew {train} good parts to train with, {good} good and {bad} bad ones to test with, into {out}")
+    return 0

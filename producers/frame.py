@@ -1,0 +1,248 @@
+"""A frame as it travels: identity, header, payload, and the way back to pixels. DESIGN: "A frame on the wire"."""
+
+import time
+import zlib
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from producers.encoded import encoded_shape
+from producers.errors import BadFrame
+
+MAX_HEADER_BYTES = 4096
+MAX_META_BYTES = 1024
+MAX_SEQ = 2**53
+MAX_SIDE = 32_768  # pixels; OpenCV and common sense end about here
+
+Image = NDArray[np.uint8] | NDArray[np.uint16]
+Color = Literal["bgr", "rgb", "mono", "bayer_rggb", "bayer_bggr", "bayer_grbg", "bayer_gbrg"]
+Encoding = Literal["raw", "jpeg", "png"]
+
+CameraName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
+RecipeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Count = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
+
+# OpenCV names a Bayer pattern by its second row, second column; cameras and this protocol by its first row.
+_DEBAYER = {
+    "bayer_rggb": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr": cv2.COLOR_BayerRG2RGB,
+    "bayer_grbg": cv2.COLOR_BayerGB2RGB,
+    "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
+}
+
+
+class FrameId(NamedTuple):
+    """The identity of a frame everywhere: wire, logs, results, recordings. Written `camera/session/seq`."""
+
+    camera: str
+    session: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.camera}/{self.session}/{self.seq}"
+
+
+class FrameTag(BaseModel):
+    """What stays of a frame when its pixels are gone: enough for its verdict.
+
+    Attributes:
+        camera: `[a-z0-9_-]{1,32}`.
+        session: UUID that the publisher drew when it started.
+        seq: counts captured frames from 0 within the session.
+        captured_ns: UTC since the epoch; informational, no deadline hangs on it.
+        budget_ms: from capture until the verdict is useless to the gate; None: no end.
+        recipe: what is inspected; None: the worker's default for this camera.
+        part_id: the part's own identity, if the source knows it.
+        trigger: the trigger counter, if the source knows it.
+        view: which view of the part this is.
+        simulated: true for anything but a live camera; a simulated PASS opens no gate.
+        original: the replayed frame's id.
+        attempt: 1, and one more each time it had to be taken back from a worker.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    camera: CameraName
+    session: SessionId
+    seq: Count
+    captured_ns: Annotated[int, Field(ge=0, lt=2**63)]
+    budget_ms: Annotated[float, Field(gt=0, le=86_400_000)] | None = None
+    recipe: RecipeName | None = None
+    part_id: Annotated[str, Field(max_length=256)] | None = None
+    trigger: Count | None = None
+    view: Annotated[str, Field(max_length=64)] | None = None
+    simulated: bool
+    original: Annotated[str, Field(max_length=128)] | None = None
+    attempt: Annotated[int, Field(ge=1, le=255)] = 1
+
+    @property
+    def id(self) -> FrameId:
+        """Camera, session and seq."""
+        return FrameId(self.camera, self.session, self.seq)
+
+
+class FrameHeader(FrameTag):
+    """A frame's whole header.
+
+    Attributes:
+        age_us: microseconds since capture, at sending.
+        sent_mono_us: the sender's monotonic clock at sending.
+        encoding: of the payload; `raw` is C-contiguous, little-endian.
+        shape: (height, width, channels).
+        dtype: `uint8`, or `uint16` for one channel.
+        color: order of the channels, or the Bayer pattern from the first row; for `jpeg` and `png` the file itself
+            fixes the order, and `bgr` and `rgb` mean the same.
+        crc32: zlib's, of the payload as sent.
+        transform: 2 x 3, from this frame's pixels to the sensor's; None: they are the same.
+        meta: free strings, 1 KiB in all.
+    """
+
+    age_us: Count
+    sent_mono_us: Count
+    encoding: Encoding
+    shape: tuple[Annotated[int, Field(ge=1, le=MAX_SIDE)], Annotated[int, Field(ge=1, le=MAX_SIDE)], Literal[1, 3]]
+    dtype: Literal["uint8", "uint16"]
+    color: Color
+    crc32: Annotated[int, Field(ge=0, lt=2**32)]
+    transform: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    meta: dict[str, str] = {}
+
+    @field_validator("meta")
+    @classmethod
+    def _meta_is_small(cls, meta: dict[str, str]) -> dict[str, str]:
+        if sum(len(key.encode()) + len(value.encode()) for key, value in meta.items()) > MAX_META_BYTES:
+            raise ValueError(f"meta is larger than {MAX_META_BYTES} bytes")
+        return meta
+
+    @property
+    def raw_bytes(self) -> int:
+        """Size of the decoded pixels."""
+        return self.shape[0] * self.shape[1] * self.shape[2] * np.dtype(self.dtype).itemsize
+
+    def tag(self) -> FrameTag:
+        """The part of the header that outlives the pixels."""
+        return FrameTag.model_validate(self.model_dump(include=set(FrameTag.model_fields)))
+
+    def to_bytes(self) -> bytes:
+        """UTF-8 JSON, absent optional keys left out."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "FrameHeader":
+        """Parses a header.
+
+        Raises:
+            BadFrame: longer than 4 KiB, not JSON, a key missing, unknown or out of range.
+        """
+        if len(data) > MAX_HEADER_BYTES:
+            raise BadFrame(f"header has {len(data)} bytes, {MAX_HEADER_BYTES} are allowed")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadFrame(f"header: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A header and the payload it describes; the payload is read, never written.
+
+    Attributes:
+        header: see `FrameHeader`.
+        payload: the picture, encoded as the header says.
+        captured_mono: the capturing machine's monotonic clock, seconds.
+    """
+
+    header: FrameHeader
+    payload: bytes
+    captured_mono: float
+
+    def stamped(self, *, now: float, attempt: int) -> FrameHeader:
+        """The header as it must read when sent at `now` (monotonic seconds) for the `attempt`-th time."""
+        age_us = max(0, int((now - self.captured_mono) * 1e6))
+        return self.header.model_copy(update={"age_us": age_us, "sent_mono_us": int(now * 1e6), "attempt": attempt})
+
+
+def make_frame(tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str] | None = None) -> Frame:
+    """A raw frame from pixels, captured now.
+
+    Args:
+        tag: its identity.
+        image: `(H, W)` or `(H, W, 1 or 3)`, uint8, or uint16 with one channel.
+        color: order of the channels, or the Bayer pattern.
+        meta: free strings, 1 KiB in all.
+
+    Raises:
+        BadFrame: the pixels can't be described by a header.
+    """
+    shape = (*image.shape, 1) if image.ndim == 2 else image.shape
+    payload = np.ascontiguousarray(image).astype(image.dtype.newbyteorder("<"), copy=False).tobytes()
+    fields = {
+        **tag.model_dump(),
+        "age_us": 0,
+        "sent_mono_us": 0,
+        "encoding": "raw",
+        "shape": shape,
+        "dtype": image.dtype.name,
+        "color": color,
+        "crc32": zlib.crc32(payload),
+        "meta": meta or {},
+    }
+    try:
+        header = FrameHeader.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadFrame(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return Frame(header, payload, time.monotonic())
+
+
+def decode(header: FrameHeader, payload: bytes) -> Image:
+    """A frame's pixels. Every size is checked before anything is allocated.
+
+    Returns:
+        `(H, W)` grey or `(H, W, 3)` **RGB**, uint8 or uint16.
+
+    Raises:
+        BadFrame: wrong checksum or size, an undecodable payload, or one that is not what the header says.
+    """
+    if header.dtype == "uint16" and header.shape[2] != 1:
+        raise BadFrame("uint16 frames must have one channel")
+    if (header.color in ("bgr", "rgb")) != (header.shape[2] == 3):
+        raise BadFrame(f"color {header.color} does not fit {header.shape[2]} channel(s)")
+    if zlib.crc32(payload) != header.crc32:
+        raise BadFrame("payload does not have the checksum that its header names")
+    if header.encoding != "raw":
+        image = _compressed(header, payload)
+        rgb = header.shape[2] == 3  # a JPEG or PNG file fixes its own channel order, and OpenCV hands it out as BGR
+    else:
+        image = _raw(header, payload)
+        rgb = header.color == "bgr"
+    if header.color in _DEBAYER:
+        return cast(Image, cv2.cvtColor(image, _DEBAYER[header.color]))
+    return cast(Image, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)) if rgb else image
+
+
+def _raw(header: FrameHeader, payload: bytes) -> Image:
+    if len(payload) != header.raw_bytes:
+        raise BadFrame(f"payload has {len(payload)} bytes, shape {header.shape} needs {header.raw_bytes}")
+    image = np.frombuffer(payload, np.dtype(header.dtype).newbyteorder("<")).reshape(header.shape)
+    return image[:, :, 0] if header.shape[2] == 1 else image
+
+
+def _compressed(header: FrameHeader, payload: bytes) -> Image:
+    claimed = encoded_shape(payload, header.encoding)
+    if claimed[:2] != header.shape[:2]:
+        raise BadFrame(f"{header.encoding} holds {claimed[0]} x {claimed[1]} pixels, the header says {header.shape}")
+    flags = (cv2.IMREAD_COLOR if header.shape[2] == 3 else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_ANYDEPTH
+    try:
+        image = cv2.imdecode(np.frombuffer(payload, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise BadFrame(f"{header.encoding} payload can't be decoded") from error
+    if image is None or image.dtype.name != header.dtype or image.shape[:2] != header.shape[:2]:
+        raise BadFrame(f"{header.encoding} payload can't be decoded as {header.dtype} of shape {header.shape}")
+    return cast(Image, image)

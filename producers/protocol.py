@@ -1,0 +1,154 @@
+"""The messages between publisher and worker. DESIGN: "From camera to worker".
+
+On the work socket a message is `[kind][header][payload]`; `kind` is the protocol version and a letter. The header of a
+control message is JSON, and so is its payload, which holds the lists. Every message is one class here; `encode` and
+`decode` are the only ways onto and off the wire.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from producers.errors import ProtocolError
+from producers.frame import CameraName, Count, FrameTag, RecipeName
+
+FRAME = b"1F"
+MAX_CONTROL_BYTES = 1 << 20
+
+GoneReason = Literal["expired", "bad_frame", "no_recipe", "worker_error", "lost"]
+Ids = tuple[Annotated[str, Field(max_length=128)], ...]
+
+
+class Message(BaseModel):
+    """A control message. Its lists travel in the payload, all else in the header."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: ClassVar[bytes]
+    in_payload: ClassVar[tuple[str, ...]] = ()
+
+
+class Hello(Message):
+    """Worker to publisher, first of all: who I am. Resets credit, takes back frames that it doesn't list as held."""
+
+    kind = b"1H"
+    in_payload = ("held",)
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    incarnation: Annotated[str, Field(min_length=1, max_length=64)]
+    camera: CameraName
+    recipes: tuple[RecipeName, ...]
+    max_frame_bytes: Count
+    longest_batch_ms: Annotated[float, Field(ge=0, le=3_600_000)]
+    held: Ids = ()
+
+
+class Credit(Message):
+    """Worker to publisher: cumulative frames it will take since its HELLO. A lost one is made good by the next."""
+
+    kind = b"1C"
+    total: Count
+
+
+class Ping(Message):
+    """Worker to publisher: alive, its work loop too."""
+
+    kind = b"1P"
+    in_payload = ("held",)
+    mono_us: Count
+    total: Count
+    held: Ids = ()
+
+
+class Done(Message):
+    """Worker to publisher: `stored`, the verdict is in Redis; `judged`, it waits for Redis (pixels may go)."""
+
+    kind = b"1D"
+    in_payload = ("stored", "judged")
+    stored: Ids = ()
+    judged: Ids = ()
+
+
+class Busy(Message):
+    """Worker to publisher: hand this frame to someone else."""
+
+    kind = b"1B"
+    id: Annotated[str, Field(max_length=128)]
+    why: Annotated[str, Field(max_length=256)]
+
+
+class Bad(Message):
+    """Worker to publisher: the n-th FRAME since HELLO (from 1) has a header that can't be read."""
+
+    kind = b"1X"
+    n: Count
+
+
+class Bye(Message):
+    """Worker to publisher: draining, no more frames."""
+
+    kind = b"1Q"
+
+
+class Gone(Message):
+    """Publisher to worker: write these frames' verdicts, there are no pixels."""
+
+    kind = b"1G"
+    in_payload = ("frames",)
+    reason: GoneReason
+    frames: tuple[FrameTag, ...]
+
+
+class Pong(Message):
+    """Publisher to worker: echoes the PING's time and adds the publisher's monotonic clock."""
+
+    kind = b"1O"
+    ping_mono_us: Count
+    mono_us: Count
+
+
+class Who(Message):
+    """Publisher to a peer it doesn't know: say HELLO again."""
+
+    kind = b"1W"
+
+
+class Refused(Message):
+    """Publisher to worker: don't dial again."""
+
+    kind = b"1R"
+    why: Annotated[str, Field(max_length=256)]
+
+
+FROM_WORKER: tuple[type[Message], ...] = (Hello, Credit, Ping, Done, Busy, Bad, Bye)
+FROM_PUBLISHER: tuple[type[Message], ...] = (Gone, Pong, Who, Refused)
+
+
+def encode(message: Message) -> list[bytes]:
+    """The parts `[kind][header][payload]`."""
+    content = message.model_dump(mode="json", exclude_none=True)
+    payload = {name: content.pop(name) for name in message.in_payload}
+    return [message.kind, json.dumps(content).encode(), json.dumps(payload).encode() if payload else b""]
+
+
+def decode(parts: Sequence[bytes], expected: Sequence[type[Message]]) -> Message:
+    """The message in `[kind][header][payload]`.
+
+    Args:
+        parts: as received, without a routing id.
+        expected: `FROM_WORKER` or `FROM_PUBLISHER`.
+
+    Raises:
+        ProtocolError: another kind, too large, not JSON, or a field that is missing, unknown or out of range.
+    """
+    if len(parts) != 3 or sum(map(len, parts)) > MAX_CONTROL_BYTES:
+        raise ProtocolError(f"a control message has 3 parts and 1 MiB at most, not {len(parts)} parts")
+    found = next((message for message in expected if message.kind == parts[0]), None)
+    if found is None:
+        raise ProtocolError(f"kind {parts[0][:16]!r} is not expected here")
+    try:
+        header, payload = json.loads(parts[1]), json.loads(parts[2] or b"{}")
+        return found.model_validate({**header, **payload})
+    except (ValidationError, ValueError, TypeError, RecursionError) as error:
+        raise ProtocolError(f"{found.__name__} can't be read: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,18 @@
+"""The line: from frames on a socket to verdicts in Redis, and to those who read them.
+
+In the order of the flow:
+
+- `settings`  what a worker is told
+- `intake`    dials the publishers, bounds what is in hand by credit
+- `batcher`   forms micro-batches, earliest deadline first
+- `recipes`   the bundles a worker judges with
+- `judge`     what the network says -> pass or fail, and why
+- `verdict`   the one record a frame ends as
+- `sink`      writes each verdict once
+- `pipeline`  the worker: all of the above, in one process
+- `reader`    follows the verdicts; needs no torch
+- `heatmap`   an anomaly map as a small PNG, and as a picture for people
+- `demo`      the whole line on one machine, in a minute
+- `check`     settings and connections, tried one by one
+- `cli`       the `sightline` command; the one place that sees everything, and it imports late
+"""

@@ -1,0 +1,93 @@
+"""Micro-batching: work-conserving, earliest deadline first. DESIGN: "Micro-batching"."""
+
+import heapq
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+from producers.frame import FrameHeader
+
+
+@dataclass(frozen=True)
+class ReceivedFrame:
+    """A frame that a worker holds.
+
+    Attributes:
+        header: as received, already validated.
+        payload: as received, not decoded yet.
+        recipe: that it is judged with; the header's, or the camera's default.
+        received: monotonic seconds.
+        wire_us: from capture to receipt, microseconds.
+        deadline: monotonic seconds; infinite without a budget.
+    """
+
+    header: FrameHeader
+    payload: bytes
+    recipe: str
+    received: float
+    wire_us: int
+    deadline: float = math.inf
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames of one recipe that go through the network together."""
+
+    recipe: str
+    frames: list[ReceivedFrame]
+
+
+@dataclass
+class Batcher:
+    """Forms micro-batches from waiting frames, earliest deadline first.
+
+    Takes frames from Intake, hands batches to the engine. Never sleeps and owns no thread: the caller passes the time.
+    No timer ever holds a frame back: whenever the engine is free it gets what is waiting.
+
+    Attributes:
+        max_batch: frames in a batch at most.
+        cost_s: seconds that the engine needs for a batch of so many frames, by its own measurement.
+    """
+
+    max_batch: int
+    cost_s: Callable[[int], float]
+    _groups: dict[str, list[tuple[float, int, ReceivedFrame]]] = field(default_factory=dict)
+    _order: Iterator[int] = field(default_factory=count)
+
+    def __len__(self) -> int:
+        return sum(len(group) for group in self._groups.values())
+
+    def add(self, frame: ReceivedFrame) -> None:
+        """Takes in one frame."""
+        heapq.heappush(self._groups.setdefault(frame.recipe, []), (frame.deadline, next(self._order), frame))
+
+    def take(self, now: float) -> tuple[Batch | None, list[ReceivedFrame]]:
+        """The next batch, and the frames whose budget can't be met any more, which are not to be inferred.
+
+        A frame that was taken back from another worker (attempt 2 and later) gets a batch of its own, so that one that
+        breaks workers breaks nothing else.
+        """
+        expired = self._pop_hopeless(now)
+        groups = [(group[0][:2], recipe) for recipe, group in self._groups.items() if group]
+        if not groups:
+            return None, expired
+        recipe = min(groups)[1]
+        return Batch(recipe, self._fill(self._groups[recipe], now)), expired
+
+    def _fill(self, group: list[tuple[float, int, ReceivedFrame]], now: float) -> list[ReceivedFrame]:
+        chosen = [heapq.heappop(group)[2]]
+        while group and len(chosen) < self.max_batch and chosen[0].header.attempt == 1:
+            in_time = now + self.cost_s(len(chosen) + 1) <= chosen[0].deadline  # the first deadline is the earliest
+            if group[0][2].header.attempt > 1 or not in_time:
+                break
+            chosen.append(heapq.heappop(group)[2])
+        return chosen
+
+    def _pop_hopeless(self, now: float) -> list[ReceivedFrame]:
+        soonest = now + self.cost_s(1)
+        hopeless = []
+        for group in self._groups.values():
+            while group and group[0][0] < soonest:
+                hopeless.append(heapq.heappop(group)[2])
+        return hopeless

@@ -1,0 +1,131 @@
+"""`sightline check`: what is installed and from where, what the settings are, and whether every connection works."""
+
+import importlib
+import importlib.metadata
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import zmq
+
+import producers.protocol as protocol
+from producers.daemon import load_settings
+from producers.errors import ProtocolError
+from worker.errors import ResultsUnavailable
+from worker.line import connect, redis_errors, without_secrets
+from worker.settings import WorkerSettings
+
+ANSWER_MS = 2000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: was looked at.
+        ok: true or false if it was tried, None if it is just so.
+        detail: one sentence.
+    """
+
+    what: str
+    ok: bool | None
+    detail: str
+
+    def to_json(self) -> dict[str, str | bool | None]:
+        """For machines."""
+        return asdict(self)
+
+
+def examine(config: Path | None, redis_url: str | None) -> list[Finding]:
+    """Looks at the installation, and at what a worker's settings name.
+
+    Args:
+        config: a worker's TOML file, or None.
+        redis_url: a Redis to try besides, or instead of the file's.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    findings = _installation()
+    settings = load_settings(WorkerSettings, config, {"redis": redis_url}) if config else None
+    if settings is not None:
+        findings += _settings(settings)
+    url = settings.redis.get_secret_value() if settings else redis_url
+    if url:
+        findings.append(_redis(url))
+    if settings is not None:
+        findings += [_camera(name, camera.endpoint) for name, camera in settings.cameras.items()]
+        findings += [_bundle(settings.recipes / camera.recipe) for camera in settings.cameras.values()]
+    return findings
+
+
+def _installation() -> list[Finding]:
+    found = [Finding("python", None, f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
+    for package in ("producers", "model", "worker"):
+        file = importlib.import_module(package).__file__ or "nowhere"
+        found.append(Finding(package, None, f"loaded from {Path(file).parent}"))
+    for distribution in ("sightline", "pyzmq", "redis", "numpy", "opencv-python-headless", "torch", "torchvision"):
+        try:
+            detail = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            needed = " (only a worker needs it)" if distribution.startswith("torch") else ""
+            detail = f"not installed{needed}"
+        found.append(Finding(distribution, None, detail))
+    return found
+
+
+def _settings(settings: WorkerSettings) -> list[Finding]:
+    plain = settings.model_dump(mode="json")
+    plain["redis"] = without_secrets(settings.redis.get_secret_value())
+    return [Finding(f"setting {key}", None, str(value)) for key, value in plain.items()]
+
+
+def _redis(url: str) -> Finding:
+    client = connect(url, timeout_s=ANSWER_MS / 1000)
+    try:
+        with redis_errors(url):
+            started = time.monotonic()
+            client.ping()
+            took_ms = (time.monotonic() - started) * 1000
+            version = dict(client.info("server"))["redis_version"]
+    except ResultsUnavailable as error:
+        return Finding("redis", False, str(error))
+    finally:
+        client.close()
+    return Finding("redis", True, f"{version} at {without_secrets(url)} answers in {took_ms:.1f} ms")
+
+
+def _camera(name: str, endpoint: str) -> Finding:
+    """A stranger's PING: a publisher answers WHO, and nothing comes of it."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_CONTROL_BYTES)
+    try:
+        socket.connect(endpoint)
+        socket.send_multipart(protocol.encode(protocol.Ping(mono_us=0, total=0)))
+        if not socket.poll(ANSWER_MS):
+            return Finding(f"camera {name}", False, f"nobody answers at {endpoint}")
+        answer = protocol.decode(socket.recv_multipart(), protocol.FROM_PUBLISHER)
+        ok = isinstance(answer, protocol.Who)
+        return Finding(f"camera {name}", ok, f"a publisher answers at {endpoint}")
+    except (zmq.ZMQError, ProtocolError) as error:
+        return Finding(f"camera {name}", False, f"{endpoint}: {error}")
+    finally:
+        context.destroy(linger=0)
+
+
+def _bundle(path: Path) -> Finding:
+    what = f"recipe {path.name}"
+    try:
+        from model.bundle import read_bundle
+        from model.errors import BundleError
+    except ImportError as error:
+        return Finding(what, False, f"can't be read without {error.name}: pip install 'sightline[worker]'")
+    try:
+        bundle = read_bundle(path)
+    except BundleError as error:
+        return Finding(what, False, str(error))
+    return Finding(what, True, f"{bundle.label}, threshold {bundle.manifest.calibration.threshold:.4g}")

@@ -1,0 +1,196 @@
+"""The `sightline` command: the one place that sees every package. It imports late: the base install has no torch."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import model.cli
+import producers.cli
+from producers.daemon import ExitCode
+
+RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
+LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
+DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
+
+app = typer.Typer(
+    name="sightline",
+    help="Inspects every part on a production line: one verdict a frame, and only an explicit pass opens the gate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def exit_code(error: Exception) -> ExitCode | None:
+    """The exit code that an error ends a command with; None for one that nobody meant to raise."""
+    from model.errors import BundleError, ModelError
+    from producers.errors import AddressTaken, ProducersError, SettingsError
+    from worker.errors import EngineBroken, RecipeMissing, ResultsUnavailable, WorkerError
+
+    codes: list[tuple[type[Exception], ExitCode]] = [
+        (SettingsError, ExitCode.SETTINGS),
+        (BundleError, ExitCode.BUNDLE),
+        (RecipeMissing, ExitCode.BUNDLE),
+        (ResultsUnavailable, ExitCode.UNREACHABLE),
+        (AddressTaken, ExitCode.ADDRESS_TAKEN),
+        (EngineBroken, ExitCode.NO),
+        (ProducersError, ExitCode.DATA),
+        (ModelError, ExitCode.DATA),
+        (WorkerError, ExitCode.DATA),
+    ]
+    return next((code for kind, code in codes if isinstance(error, kind)), None)
+
+
+def _missing(error: ImportError) -> str | None:
+    """The install that brings a missing library, as a sentence; None if it is one of our own."""
+    if (error.name or "").split(".")[0] in ("torch", "torchvision", "safetensors", "sklearn", "scipy"):
+        return f"this command needs {error.name}: install it with pip install 'sightline[worker]'"
+    return None
+
+
+def command(function: Callable[..., int]) -> None:
+    """Registers a command: what it returns is the exit code, what it raises becomes one sentence and a named code."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            code: int = function(*args, **kwargs)
+        except Exception as error:
+            sentence: str | None = str(error)
+            named = exit_code(error)
+            if isinstance(error, ImportError):
+                sentence, named = _missing(error), ExitCode.SETTINGS
+            if named is None or sentence is None:
+                raise
+            print(f"sightline {function.__name__}: {sentence}", file=sys.stderr)
+            code = named
+        raise typer.Exit(int(code))
+
+    app.command(name=function.__name__)(wrapped)
+
+
+def worker(
+    config: Annotated[Path, typer.Option(help="TOML file: line, redis, recipes, [cameras.NAME].")],
+    name: Annotated[str | None, typer.Option(help="Of this worker, unique on the line.")] = None,
+    redis: Annotated[str | None, typer.Option(help="Redis of the line.")] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Frames in a batch at most.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> int:
+    """Judge the frames of one or more cameras, day and night.
+
+    SIGTERM: take no more frames, judge and store those in hand, leave. A second one leaves at once.
+    """
+    from producers.daemon import configure_logging, load_settings
+    from worker.settings import WorkerSettings
+
+    flags = {"name": name, "redis": redis, "max_batch": max_batch, "device": device, "log_level": log_level}
+    settings = load_settings(WorkerSettings, config, flags)
+    configure_logging(settings.log_level)
+    from worker.pipeline import run
+
+    return run(settings)
+
+
+def subscribe(
+    redis: RedisUrl = DEFAULT_REDIS,
+    line: LineName = "line",
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="now, 0 for the oldest, or an entry's id; by default now, with --group 0."),
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many verdicts.")] = None,
+    group: Annotated[str | None, typer.Option(help="Share the verdicts: each goes to one reader of the group.")] = None,
+    consumer: Annotated[str, typer.Option(help="Name of this reader within the group.")] = "reader",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    maps: Annotated[Path | None, typer.Option(help="Folder for heat maps, one PNG a verdict that has one.")] = None,
+) -> int:
+    """Follow the verdicts of a line. Ctrl-C ends it."""
+    from producers.daemon import stop_requested
+    from worker.reader import ResultReader
+    from worker.subscribe import Printer
+
+    printer = Printer(as_json=as_json, maps=maps)
+    reader = ResultReader(redis, line, unreadable=lambda error: print(f"skipped: {error}", file=sys.stderr))
+    with stop_requested() as stopping:
+        if group:
+            verdicts = reader.follow_group(group, consumer, start=start or "0", until=stopping)
+        else:
+            verdicts = reader.follow(start=start or "now", until=stopping)
+        for seen, verdict in enumerate(verdicts, start=1):
+            printer.show(verdict)
+            if seen == count:
+                break
+    reader.close()
+    return 0
+
+
+def check(
+    config: Annotated[Path | None, typer.Option(help="A worker's TOML file, to be tried out.")] = None,
+    redis: Annotated[str | None, typer.Option(help="A Redis to try; by default the file's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> int:
+    """Say what is installed and from where; with --config, print the settings and try every connection.
+
+    Exit code 0 if all is well, 1 if something that was tried is not.
+    """
+    from worker.check import examine
+
+    findings = examine(config, redis)
+    if as_json:
+        print(json.dumps([finding.to_json() for finding in findings]))
+    else:
+        console = Console()
+        for finding in findings:
+            mark = {True: "[green]ok[/]  ", False: "[red]NO[/]  ", None: "    "}[finding.ok]
+            console.print(f"{mark}{finding.what:18} {finding.detail}", highlight=False, soft_wrap=True)
+    return ExitCode.NO if any(finding.ok is False for finding in findings) else ExitCode.OK
+
+
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Real pictures (MVTec layout) instead of drawn parts.")] = None,
+    weights: Annotated[str, typer.Option(help="Of the backbone: a file, imagenet, or random.")] = "random",
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; by default enough for the demo.")] = None,
+    rate: Annotated[float, typer.Option(min=0, help="Frames a second; 0: as fast as the worker takes them.")] = 12.0,
+    seed: Annotated[int, typer.Option(help="Of the parts and the training.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the bundle, the contact sheet and the summary.")] = Path(
+        "sightline-demo"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on standard output.")] = False,
+) -> int:
+    """The whole line on this machine, in about a minute: Redis, camera, worker, reader.
+
+    Draws parts, learns from the good ones, inspects good and bad ones, and sums up. Exit code 0 only if every frame
+    has exactly one verdict. Everything it starts is gone when it ends.
+    """
+    from worker.demo.run import DemoSettings, run
+
+    return run(DemoSettings(data=data, weights=weights, steps=steps, rate=rate, seed=seed, out=out, as_json=as_json))
+
+
+for function in (
+    demo,
+    producers.cli.camera,
+    worker,
+    subscribe,
+    check,
+    producers.cli.parts,
+    model.cli.train,
+    model.cli.evaluate,
+    model.cli.inspect,
+):
+    command(function)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""What can go wrong on the line, as names. The command maps each root to an exit code."""
+
+
+class WorkerError(Exception):
+    """Root of every error that `worker` raises on purpose; its text is one sentence for a person."""
+
+
+class ResultsUnavailable(WorkerError):
+    """Redis can't be reached, or refuses what the line needs of it."""
+
+
+class RecipeMissing(WorkerError):
+    """A camera names a recipe for which there is no bundle."""
+
+
+class EngineBroken(WorkerError):
+    """The engine fails on one frame after another: a broken GPU must not draw all the work."""
+
+
+class ResultError(WorkerError):
+    """An entry in the result stream can't be read as a verdict."""

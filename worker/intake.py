@@ -1,0 +1,157 @@
+"""The intake: dials the publishers, bounds what is in hand by credit, and answers for every frame it took.
+
+One DEALER a publisher, all owned by one thread. Takes frames from the wire, hands them on through `deliver`; other
+threads answer through `done`, `busy` and `beat`.
+"""
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+import zmq
+
+from producers.frame import FrameId
+from producers.protocol import Bye
+from worker.batcher import ReceivedFrame
+from worker.link import GoneFrame, Link, LinkSettings
+from worker.settings import CameraSettings
+
+log = structlog.get_logger("intake")
+
+TICK_MS = 20
+
+
+class Intake:
+    """Owns the sockets to the publishers.
+
+    Args:
+        cameras: by name.
+        link: what every link tells its publisher.
+        credit: frames in hand at most, over all cameras.
+        deliver: called with each frame or given-up frame, from the intake's thread; it must not block.
+        paused: whether to grant no more credit for now.
+        beat_timeout_s: without a beat of the work loop for this long, no PING is sent: publishers then take their
+            frames back.
+    """
+
+    def __init__(
+        self,
+        cameras: Mapping[str, CameraSettings],
+        link: LinkSettings,
+        *,
+        credit: int,
+        deliver: Callable[[ReceivedFrame | GoneFrame], None],
+        paused: Callable[[], bool],
+        beat_timeout_s: float,
+    ) -> None:
+        self._deliver, self._paused, self._beat_timeout_s = deliver, paused, beat_timeout_s
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._wake_address = f"inproc://intake-{uuid.uuid4()}"
+        self._wake = self._context.socket(zmq.PULL)
+        self._wake.bind(self._wake_address)
+        self._wakers = threading.local()
+        share = max(1, credit // len(cameras))
+        self._links = {name: Link(self._context, name, camera, link, share=share) for name, camera in cameras.items()}
+        self._answers: deque[tuple[str, FrameId, str]] = deque()
+        self._beat = time.monotonic()
+        self._stop = self._leaving = False
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def beat(self) -> None:
+        """The work loop is alive. Any thread."""
+        self._beat = time.monotonic()
+
+    def judged(self, frame: FrameId) -> None:
+        """This frame's verdict waits for Redis: its pixels may go. Any thread."""
+        self._answers.append(("judged", frame, ""))
+
+    def stored(self, frames: list[FrameId]) -> None:
+        """These frames' verdicts are in Redis. Any thread."""
+        self._answers.extend(("stored", frame, "") for frame in frames)
+        self._rouse()
+
+    def busy(self, frame: FrameId, why: str) -> None:
+        """This frame goes back to its publisher for somebody else. Any thread."""
+        self._answers.append(("busy", frame, why))
+        self._rouse()
+
+    def leave(self) -> None:
+        """Asks every publisher for no more frames. Any thread."""
+        self._leaving = True
+        self._rouse()
+
+    @property
+    def holding(self) -> int:
+        """Frames in hand: received and not stored."""
+        return sum(len(link.held) for link in self._links.values())
+
+    def close(self) -> None:
+        """Ends the thread and closes the sockets."""
+        self._stop = True
+        self._rouse()
+        self._thread.join()
+        self._context.destroy(linger=200)  # the last DONE may still be on its way out
+
+    def _rouse(self) -> None:
+        """Wakes the intake's thread: each calling thread has a socket of its own for that."""
+        if not hasattr(self._wakers, "socket"):
+            socket = self._wakers.socket = self._context.socket(zmq.PUSH)
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.connect(self._wake_address)
+        try:
+            self._wakers.socket.send(b"", zmq.NOBLOCK)
+        except zmq.Again:
+            return  # it has wake-ups enough
+
+    def _run(self) -> None:
+        said_bye = False
+        while not self._stop:
+            self._wait()
+            now = time.monotonic()
+            for link in self._links.values():
+                for item in link.receive(now):
+                    self._deliver(item)
+            self._answer()
+            alive = now - self._beat < self._beat_timeout_s
+            for link in self._links.values():
+                link.keep_up(now, alive=alive, paused=self._paused() or self._leaving)
+            if self._leaving and not said_bye:
+                said_bye = True
+                for link in self._links.values():
+                    link.send(Bye())
+        self._answer()
+        for link in self._links.values():
+            link.close()
+
+    def _wait(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._wake, zmq.POLLIN)
+        for link in self._links.values():
+            poller.register(link.socket, zmq.POLLIN)
+        if any(socket is self._wake for socket, _ in poller.poll(TICK_MS)):
+            try:
+                while True:
+                    self._wake.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+
+    def _answer(self) -> None:
+        """Tells each publisher what became of its frames."""
+        stored: dict[str, list[FrameId]] = {}
+        judged: dict[str, list[FrameId]] = {}
+        while self._answers:
+            word, frame, why = self._answers.popleft()
+            if word == "busy":
+                self._links[frame.camera].busy(frame, why)
+            else:
+                (stored if word == "stored" else judged).setdefault(frame.camera, []).append(frame)
+        for camera in stored.keys() | judged.keys():
+            self._links[camera].done(stored=stored.get(camera, []), judged=judged.get(camera, []))

@@ -1,0 +1,234 @@
+"""One publisher as a worker sees it: its socket, its credit, its clock, and the frames held from it."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import zmq
+
+from producers.errors import BadFrame, ProtocolError
+from producers.frame import FrameHeader, FrameId, FrameTag
+from producers.protocol import (
+    FRAME,
+    FROM_PUBLISHER,
+    Bad,
+    Busy,
+    Credit,
+    Done,
+    Gone,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Refused,
+    Who,
+    decode,
+    encode,
+)
+from worker.batcher import ReceivedFrame
+from worker.settings import CameraSettings
+
+log = structlog.get_logger("intake")
+
+DEAF_AFTER_PONGS = 3
+
+
+@dataclass(frozen=True)
+class GoneFrame:
+    """A frame without pixels whose verdict is to be written."""
+
+    tag: FrameTag
+    reason: str
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """What every link tells its publisher.
+
+    Attributes:
+        worker: name.
+        incarnation: drawn anew at each start.
+        recipes: offered.
+        max_frame_bytes: largest payload taken.
+        longest_batch_ms: measured at warm-up.
+        ping_s: between heartbeats.
+    """
+
+    worker: str
+    incarnation: str
+    recipes: tuple[str, ...]
+    max_frame_bytes: int
+    longest_batch_ms: float
+    ping_s: float
+
+
+class Link:
+    """A DEALER to one publisher. Every method belongs to the intake's thread."""
+
+    def __init__(
+        self, context: "zmq.Context[Any]", name: str, camera: CameraSettings, settings: LinkSettings, *, share: int
+    ) -> None:
+        self.name, self.camera, self.settings, self.share = name, camera, settings, share
+        self.held: set[FrameId] = set()
+        self.refused = ""
+        self.messages_refused = 0
+        self._context = context
+        self._offset_us: int | None = None
+        self._best_rtt_us = math.inf
+        self._next_ping = 0.0
+        self.socket = self._dial()
+
+    def _dial(self) -> "zmq.Socket[Any]":
+        socket: zmq.Socket[Any] = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 200)
+        socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a peer that isn't there
+        socket.setsockopt(zmq.SNDHWM, 10_000)
+        socket.setsockopt(zmq.RCVHWM, 10_000)  # credit bounds what comes in, long before this
+        socket.setsockopt(zmq.MAXMSGSIZE, self.settings.max_frame_bytes + 65_536)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
+        socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+        socket.connect(self.camera.endpoint)
+        self._greeted = False
+        self._received = self._granted = 0
+        self._pings_unanswered = 0
+        self._next_ping = 0.0
+        return socket
+
+    # -- in ----------------------------------------------------------------------------------------------------------
+
+    def receive(self, now: float) -> Iterator[ReceivedFrame | GoneFrame]:
+        """What has arrived: frames to judge, and frames given up whose verdicts are to be written."""
+        while True:
+            try:
+                parts = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if parts[0] == FRAME and len(parts) == 3:
+                frame = self._frame(parts[1], parts[2], now)
+                if frame is not None:
+                    yield frame
+                continue
+            try:
+                message = decode(parts, FROM_PUBLISHER)
+            except ProtocolError as error:
+                self.messages_refused += 1
+                log.warning("message refused", camera=self.name, error=str(error))
+                continue
+            if isinstance(message, Gone):
+                yield from self._gone(message)
+            else:
+                self._hear(message, now)
+
+    def _frame(self, header_bytes: bytes, payload: bytes, now: float) -> ReceivedFrame | None:
+        self._received += 1
+        try:
+            header = FrameHeader.from_bytes(header_bytes)
+            if header.camera != self.name:
+                raise BadFrame(f"a frame of camera {header.camera}")
+        except BadFrame as error:
+            log.warning("frame header can't be read", camera=self.name, error=str(error))
+            self.send(Bad(n=self._received))
+            return None
+        if header.id in self.held:
+            return None  # sent twice over a reconnect; the first one is on its way
+        self.held.add(header.id)
+        wire_us = header.age_us + self._transit_us(header.sent_mono_us)
+        budget = math.inf if header.budget_ms is None else header.budget_ms / 1000
+        recipe = header.recipe or self.camera.recipe
+        return ReceivedFrame(header, payload, recipe, now, wire_us, now - wire_us / 1e6 + budget)
+
+    def _gone(self, message: Gone) -> Iterator[GoneFrame]:
+        for tag in message.frames:
+            if tag.camera == self.name:
+                self.held.add(tag.id)
+                yield GoneFrame(tag, message.reason)
+
+    def _transit_us(self, sent_mono_us: int) -> int:
+        """Time on the wire and in socket queues, by the publisher's clock; 0 until that clock is known."""
+        if self._offset_us is None:
+            return 0
+        return max(0, int(time.monotonic() * 1e6) + self._offset_us - sent_mono_us)
+
+    def _hear(self, message: Message, now: float) -> None:
+        match message:
+            case Pong():
+                self._pings_unanswered = 0
+                rtt_us = now * 1e6 - message.ping_mono_us
+                if rtt_us <= self._best_rtt_us * 1.5:  # a slow answer says little about the other clock
+                    self._best_rtt_us = min(rtt_us, self._best_rtt_us)
+                    self._offset_us = int(message.mono_us + rtt_us / 2 - now * 1e6)
+            case Who():
+                self._greeted = False
+            case Refused():
+                self.refused = message.why
+                log.error("publisher refuses this worker", camera=self.name, why=message.why)
+
+    # -- out ---------------------------------------------------------------------------------------------------------
+
+    def keep_up(self, now: float, *, alive: bool, paused: bool) -> None:
+        """Greets, grants credit and pings as due; redials a publisher that has gone deaf."""
+        if self.refused:
+            return
+        if not self._greeted and not self._greet():
+            return
+        total = self._granted if paused else max(self._granted, self._received + self.share - len(self.held))
+        if total > self._granted and self.send(Credit(total=total)):
+            self._granted = total
+        if alive and now >= self._next_ping:
+            self._ping(now)
+
+    def _greet(self) -> bool:
+        settings = self.settings
+        hello = Hello(
+            name=settings.worker,
+            incarnation=settings.incarnation,
+            camera=self.name,
+            recipes=settings.recipes,
+            max_frame_bytes=settings.max_frame_bytes,
+            longest_batch_ms=settings.longest_batch_ms,
+            held=tuple(str(frame) for frame in self.held),
+        )
+        if self.send(hello):
+            self._greeted = True
+            self._received = self._granted = 0
+            self._next_ping = 0.0
+        return self._greeted
+
+    def _ping(self, now: float) -> None:
+        self._next_ping = now + self.settings.ping_s
+        if self._pings_unanswered >= DEAF_AFTER_PONGS:
+            log.warning("publisher does not answer, dialling again", camera=self.name, endpoint=self.camera.endpoint)
+            self.socket.close(linger=0)
+            self.socket = self._dial()
+            self._offset_us, self._best_rtt_us = None, math.inf
+            return
+        held = tuple(str(frame) for frame in self.held)
+        if self.send(Ping(mono_us=int(time.monotonic() * 1e6), total=self._granted, held=held)):
+            self._pings_unanswered += 1
+
+    def done(self, *, stored: list[FrameId], judged: list[FrameId]) -> None:
+        """Tells the publisher what became of its frames."""
+        self.held.difference_update(stored)
+        self.send(Done(stored=tuple(map(str, stored)), judged=tuple(map(str, judged))))
+
+    def busy(self, frame: FrameId, why: str) -> None:
+        """Hands a frame back."""
+        self.held.discard(frame)
+        self.send(Busy(id=str(frame), why=why[:256]))
+
+    def send(self, message: Message) -> bool:
+        """Sends a message if the publisher is there; whatever is lost is made good by HELLO and the next PING."""
+        try:
+            self.socket.send_multipart(encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Closes the socket; what is on its way out has a moment to go."""
+        self.socket.close(linger=200)

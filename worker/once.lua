@@ -1,0 +1,57 @@
+-- Stores verdicts, each frame's once. The first verdict stands; a later one for the same frame is a duplicate.
+--
+-- KEYS[1]          the result stream
+-- KEYS[2..n+1]     for each verdict, the bitmap of its camera, session and seq >> 16
+-- ARGV[1..4]       seconds the bitmaps live; milliseconds entries are kept; entries kept at most; fields a verdict
+-- then, for each verdict: its bit; valid_until_us or ''; when it was judged, on this clock, in microseconds; and
+--                  its fields, name and value in turn
+--
+-- Returns, for each verdict: {'stored', id} | {'late', id} | {'duplicate', ''} | {'error', what Redis said}
+local ttl_s, keep_ms, max_entries, count = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local answers = {}
+local at = 5
+
+for index = 2, #KEYS do
+  local bit, valid_until_us, judged_us = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local fields, word = {}, 'stored'
+  for position = at + 3, at + 2 + 2 * count do
+    fields[#fields + 1] = ARGV[position]
+  end
+  at = at + 3 + 2 * count
+  local place = {}
+  for position = 1, #fields, 2 do
+    place[fields[position]] = position + 1
+  end
+  -- Late is decided here, where time is one: a PASS that arrives after its budget opens nothing.
+  if fields[place['decision']] == 'pass' and valid_until_us ~= '' and now_us > tonumber(valid_until_us) then
+    fields[place['decision']], fields[place['reason']], fields[place['reason_code']] = 'fail', 'late', '2'
+    word = 'late'
+  end
+  local store_us = judged_us == '' and 0 or math.max(0, now_us - tonumber(judged_us))
+  local stages = fields[place['latency_us']]
+  local comma = stages == '{' and '' or ', '
+  fields[place['latency_us']] = stages .. comma .. string.format('"store": %d}', store_us)
+
+  local seen = redis.pcall('GETBIT', KEYS[index], bit)
+  if type(seen) == 'table' and seen.err then
+    answers[#answers + 1] = {'error', seen.err}
+  elseif seen == 1 then
+    answers[#answers + 1] = {'duplicate', ''}
+  else
+    -- XADD before SETBIT: an entry that can't be written must not leave a bit behind.
+    local id = redis.pcall('XADD', KEYS[1], '*', unpack(fields))
+    if type(id) == 'table' and id.err then
+      answers[#answers + 1] = {'error', id.err}
+    else
+      redis.call('SETBIT', KEYS[index], bit, 1)
+      redis.call('EXPIRE', KEYS[index], ttl_s)
+      answers[#answers + 1] = {word, id}
+    end
+  end
+end
+
+redis.pcall('XTRIM', KEYS[1], 'MINID', '~', string.format('%d', math.floor(now_us / 1000) - keep_ms))
+redis.pcall('XTRIM', KEYS[1], 'MAXLEN', '~', max_entries)
+return answers

@@ -1,0 +1,273 @@
+"""The worker: intake, batcher, engine, judge and sink, in one process.
+
+Three threads, each the only owner of what it touches: the intake's sockets, the sink's connection, and here the work
+loop with the engine. Frames and verdicts pass between them through queues that credit and `hold_verdicts` bound.
+"""
+
+import math
+import queue
+import time
+import uuid
+from collections.abc import Callable
+from types import TracebackType
+
+import structlog
+
+from model.engine import Inspection, Prepared
+from model.errors import ContractError
+from producers.daemon import ExitCode, stop_requested
+from producers.errors import BadFrame
+from producers.frame import FrameId, decode
+from worker.batcher import Batch, Batcher, ReceivedFrame
+from worker.errors import EngineBroken
+from worker.intake import Intake
+from worker.judge import judge, refusal
+from worker.link import GoneFrame, LinkSettings
+from worker.recipes import Recipe, load_recipes
+from worker.settings import WorkerSettings
+from worker.sink import ResultSink, ResultWriter
+from worker.verdict import Reason, Verdict
+
+log = structlog.get_logger("worker")
+
+IDLE_S = 0.05
+ENGINE_STRIKES = 2  # failures in a row on different frames: it is the engine, not the frame
+
+
+def run(settings: WorkerSettings) -> ExitCode:
+    """Runs a worker until SIGTERM.
+
+    Raises:
+        RecipeMissing, BundleError: no bundle to judge with.
+        ResultsUnavailable: Redis isn't there at the start.
+        EngineBroken: the engine fails on one frame after another.
+    """
+    with stop_requested() as stopping, Pipeline.open(settings) as pipeline:
+        pipeline.serve(until=stopping)
+        pipeline.drain()
+    return ExitCode.OK
+
+
+class Pipeline:
+    """One worker. Build it with `open`; a context manager."""
+
+    def __init__(self, settings: WorkerSettings, recipes: dict[str, Recipe], sink: ResultSink) -> None:
+        self.settings = settings
+        self.recipes = recipes
+        self.sink = sink
+        self._inbox: queue.SimpleQueue[ReceivedFrame | GoneFrame] = queue.SimpleQueue()
+        longest_s = max(recipe.cost_s(settings.max_batch) for recipe in recipes.values())
+        self._batcher = Batcher(settings.max_batch, self._cost_s)
+        self._strikes: set[FrameId] = set()
+        self.writer = ResultWriter(sink, settings.name, limit=settings.hold_verdicts, stored=self._on_stored)
+        link = LinkSettings(
+            worker=settings.name,
+            incarnation=str(uuid.uuid4()),
+            recipes=tuple(recipes),
+            max_frame_bytes=settings.max_frame_bytes,
+            longest_batch_ms=longest_s * 1000,
+            ping_s=settings.ping_s,
+        )
+        self.intake = Intake(
+            settings.cameras,
+            link,
+            credit=2 * settings.max_batch,
+            deliver=self._inbox.put,
+            paused=lambda: self.writer.full,
+            beat_timeout_s=max(5.0, 3 * longest_s),
+        )
+
+    @classmethod
+    def open(cls, settings: WorkerSettings) -> "Pipeline":
+        """Connects, loads, warms; raises before the worker is ready, never after."""
+        sink = ResultSink(
+            settings.redis.get_secret_value(),
+            settings.line,
+            timeout_s=settings.redis_timeout_s,
+            keep_s=settings.keep_results_s,
+            max_results=settings.max_results,
+        )
+        sink.sample_clock()
+        needed = {camera.recipe for camera in settings.cameras.values()}
+        recipes = load_recipes(settings.recipes, needed, device=settings.device, max_batch=settings.max_batch)
+        return cls(settings, recipes, sink)
+
+    def __enter__(self) -> "Pipeline":
+        self.writer.start()
+        self.intake.start()
+        log.info("ready", worker=self.settings.name, line=self.settings.line, recipes=sorted(self.recipes))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.writer.close()  # first: it reports to the intake
+        self.intake.close()
+
+    def serve(self, *, until: Callable[[], bool]) -> None:
+        """The work loop: whenever the engine is free it takes what waits.
+
+        Raises:
+            EngineBroken: the engine fails on one frame after another.
+        """
+        while not until():
+            self._turn()
+
+    def drain(self) -> None:
+        """Finishes what is in hand: no more frames, judge those received, store their verdicts, acknowledge."""
+        ends = time.monotonic() + self.settings.drain_s
+        self.intake.leave()  # publishers send nothing more; what is on the wire still arrives
+        settled = time.monotonic() + 0.3
+        while time.monotonic() < ends and (self.intake.holding or time.monotonic() < settled):
+            self._turn()
+        waiting = self.writer.drain(max(0.0, ends - time.monotonic()))
+        log.info("drained", worker=self.settings.name, unstored=waiting, in_hand=self.intake.holding)
+
+    def _turn(self) -> None:
+        self.intake.beat()
+        self._receive()
+        batch, expired = self._batcher.take(time.monotonic())
+        for frame in expired:
+            self._refuse(frame, Reason.EXPIRED, "its budget ran out before it could be judged")
+        if batch is not None:
+            self._work(batch)
+
+    def _receive(self) -> None:
+        """Empties the inbox; sleeps only if there is nothing to do at all."""
+        wait = not len(self._batcher)
+        while True:
+            try:
+                item = self._inbox.get(timeout=IDLE_S) if wait else self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            wait = False
+            if isinstance(item, GoneFrame):
+                self._write_gone(item)
+            elif item.recipe not in self.recipes:
+                self._refuse(item, Reason.NO_RECIPE, f"no bundle for recipe {item.recipe}")
+            else:
+                self._batcher.add(item)
+
+    def _cost_s(self, frames: int) -> float:
+        return min(recipe.cost_s(frames) for recipe in self.recipes.values())
+
+    # -- one batch ---------------------------------------------------------------------------------------------------
+
+    def _work(self, batch: Batch) -> None:
+        recipe = self.recipes[batch.recipe]
+        taken = time.monotonic()
+        good, tensors, shapes = [], [], []
+        for frame in batch.frames:
+            try:
+                image = decode(frame.header, frame.payload)
+                recipe.bundle.manifest.contract.check(image)
+            except (BadFrame, ContractError) as error:  # one bad frame never harms its neighbours
+                self._refuse(frame, Reason.BAD_FRAME, str(error))
+                continue
+            good.append(frame)
+            tensors.append(recipe.engine.prepare(image))
+            shapes.append(image.shape)
+        if not good:
+            return
+        prepared = time.monotonic()
+        try:
+            inspections = recipe.engine.infer(tensors, shapes)
+        except Exception as error:  # whatever the engine's libraries raise: the frames are not to blame yet
+            log.error("engine failed", recipe=batch.recipe, frames=len(good), error=str(error).splitlines()[:1])
+            self._after_engine_error(recipe, good, tensors, shapes, taken)
+            return
+        self._strikes.clear()
+        inferred = time.monotonic()
+        for frame, inspection in zip(good, inspections, strict=True):
+            self._judge(recipe, frame, inspection, taken=taken, prepared=prepared, inferred=inferred)
+
+    def _after_engine_error(
+        self,
+        recipe: Recipe,
+        frames: list[ReceivedFrame],
+        tensors: list[Prepared],
+        shapes: list[tuple[int, ...]],
+        taken: float,
+    ) -> None:
+        """Tries each frame alone, once; one that fails again goes back to its publisher for another worker."""
+        for frame, tensor, shape in zip(frames, tensors, shapes, strict=True):
+            started = time.monotonic()
+            try:
+                inspection = recipe.engine.infer([tensor], [shape])[0]
+            except Exception as error:
+                self.intake.busy(frame.header.id, f"engine error: {str(error)[:200]}")
+                self._strikes.add(frame.header.id)
+                if len(self._strikes) >= ENGINE_STRIKES:
+                    raise EngineBroken(f"the engine failed on {len(self._strikes)} frames in a row: {error}") from error
+                continue
+            self._strikes.clear()
+            self._judge(recipe, frame, inspection, taken=taken, prepared=started, inferred=time.monotonic())
+
+    def _judge(
+        self,
+        recipe: Recipe,
+        frame: ReceivedFrame,
+        inspection: Inspection,
+        *,
+        taken: float,
+        prepared: float,
+        inferred: float,
+    ) -> None:
+        now = time.monotonic()
+        verdict = judge(
+            frame,
+            inspection,
+            recipe.bundle.manifest.calibration,
+            model=recipe.bundle.label,
+            worker=self.settings.name,
+            late=now > frame.deadline,
+            valid_until_us=None if math.isinf(frame.deadline) else self.sink.redis_us(frame.deadline),
+            inspected_ns=time.time_ns(),
+            latency_us={
+                "wire": frame.wire_us,
+                "queue": _us(taken - frame.received),
+                "prepare": _us(prepared - taken),
+                "infer": _us(inferred - prepared),
+                "judge": _us(now - inferred),
+            },
+        )
+        self._hand_on(verdict, now)
+
+    def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str) -> None:
+        now = time.monotonic()
+        log.info("frame refused", frame=str(frame.header.id), reason=reason.word, note=note)
+        stages = {"wire": frame.wire_us, "queue": _us(now - frame.received)}
+        verdict = refusal(
+            frame.header,
+            reason,
+            note=note,
+            worker=self.settings.name,
+            inspected_ns=time.time_ns(),
+            latency_us=stages,
+            recipe=frame.recipe,
+        )
+        self._hand_on(verdict, now)
+
+    def _write_gone(self, gone: GoneFrame) -> None:
+        now = time.monotonic()
+        verdict = refusal(
+            gone.tag,
+            Reason[gone.reason.upper()],
+            note="given up beside the camera",
+            worker=self.settings.name,
+            inspected_ns=time.time_ns(),
+            latency_us={},
+        )
+        self._hand_on(verdict, now)
+
+    def _hand_on(self, verdict: Verdict, now: float) -> None:
+        self.writer.put(verdict, now=now)
+        self.intake.judged(verdict.tag.id)
+        log.debug("judged", frame=str(verdict.tag.id), decision=verdict.decision.value, reason=verdict.reason.word)
+
+    def _on_stored(self, frames: list[FrameId]) -> None:
+        self.intake.stored(frames)
+
+
+def _us(seconds: float) -> int:
+    return max(0, int(seconds * 1e6))

@@ -1,0 +1,114 @@
+"""Follows the verdicts of a line. Needs neither torch nor a worker: it stands beside the PLC.
+
+for verdict in ResultReader("redis://127.0.0.1:6379/0", "line").follow():
+    print(verdict.tag.part_id, verdict.decision)
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import redis
+
+from worker.errors import ResultError
+from worker.line import LineKeys, connect, redis_errors
+from worker.verdict import Verdict
+
+BLOCK_MS = 500
+TIMEOUT_S = 5.0  # longer than any BLOCK
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+class ResultReader:
+    """Reads the result stream. One thread at a time.
+
+    Args:
+        url: of Redis.
+        line: name of the line.
+        unreadable: told of each entry that is not a verdict; it is skipped.
+    """
+
+    def __init__(self, url: str, line: str, *, unreadable: Callable[[ResultError], None] = lambda error: None) -> None:
+        self.url = url
+        self.keys = LineKeys(line)
+        self._redis = connect(url, timeout_s=TIMEOUT_S)
+        self._unreadable = unreadable
+
+    def follow(self, *, start: str = "now", until: Callable[[], bool] = lambda: False) -> Iterator[Verdict]:
+        """Every verdict from `start` on, in the order in which they were stored, for ever.
+
+        Args:
+            start: `now`, `0` for the oldest there is, or an entry's id (exclusive).
+            until: asked at least twice a second whether to end.
+
+        Raises:
+            ResultsUnavailable: Redis is not there.
+        """
+        last = self._newest() if start == "now" else start
+        while not until():
+            with redis_errors(self.url):
+                answer = self._redis.xread({self.keys.results: last}, count=100, block=BLOCK_MS)
+            for entry, fields in _entries(answer):
+                last = entry.decode()
+                yield from self._verdict(entry, fields)
+
+    def follow_group(
+        self, group: str, consumer: str, *, start: str = "0", until: Callable[[], bool] = lambda: False
+    ) -> Iterator[Verdict]:
+        """Every verdict once among all consumers of a group; a verdict counts as read when the next one is asked for.
+
+        Args:
+            group: created where it isn't there yet.
+            consumer: name of this reader; under the same name it first gets what it had and did not finish.
+            start: where a new group begins: `0`, `now` or an entry's id.
+            until: asked at least twice a second whether to end.
+
+        Raises:
+            ResultsUnavailable: Redis is not there.
+        """
+        with redis_errors(self.url):
+            self._create_group(group, "$" if start == "now" else start)
+        last = "0"  # first what this consumer was given before and did not finish, then what is new
+        while not until():
+            with redis_errors(self.url):
+                answer = self._redis.xreadgroup(group, consumer, {self.keys.results: last}, count=100, block=BLOCK_MS)
+            entries = _entries(answer)
+            if not entries and last != ">":
+                last = ">"
+            for entry, fields in entries:
+                last = entry.decode() if last != ">" else ">"
+                yield from self._verdict(entry, fields)
+                with redis_errors(self.url):
+                    self._redis.xack(self.keys.results, group, entry)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._redis.close()
+
+    def _newest(self) -> str:
+        with redis_errors(self.url):
+            newest = cast(Entries, self._redis.xrevrange(self.keys.results, count=1))
+        return newest[0][0].decode() if newest else "0-0"
+
+    def _create_group(self, group: str, start: str) -> None:
+        try:
+            self._redis.xgroup_create(self.keys.results, group, id=start, mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _verdict(self, entry: bytes, fields: dict[bytes, bytes]) -> Iterator[Verdict]:
+        try:
+            yield Verdict.from_fields(entry.decode(), {key.decode(): value for key, value in fields.items()})
+        except ResultError as error:
+            self._unreadable(error)
+
+
+def _entries(answer: Any) -> Entries:
+    """The entries of the one stream asked for; RESP3 answers a mapping, RESP2 a list."""
+    if not answer:
+        return []
+    if isinstance(answer, dict):
+        (batches,) = answer.values()
+        return cast(Entries, batches[0] if batches and isinstance(batches[0], list) else batches)
+    return cast(Entries, answer[0][1])

@@ -1,0 +1,65 @@
+"""What a worker is told, in a TOML file, the environment or flags. DESIGN: "Configuration, command, logs"."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from producers.daemon import DaemonSettings
+from producers.frame import CameraName, RecipeName
+
+LineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class CameraSettings(BaseModel):
+    """One camera that a worker dials.
+
+    Attributes:
+        endpoint: of its publisher's work socket.
+        recipe: for frames that don't name their own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str
+    recipe: RecipeName
+
+
+class WorkerSettings(DaemonSettings):
+    """A worker's settings.
+
+    Attributes:
+        line: name of the production line; results go to `{line}:results`.
+        redis: URL; `redis://`, `rediss://` or `unix://`.
+        recipes: directory of bundles, one directory a recipe.
+        cameras: by name.
+        name: of this worker, unique on the line.
+        max_batch: frames in a batch at most.
+        device: `auto`, `cpu` or `cuda`.
+        ping_s: between heartbeats to a publisher.
+        max_frame_bytes: largest payload it takes.
+        hold_verdicts: verdicts that wait for Redis at most; then it takes no more frames.
+        keep_results_s: entries older than this are trimmed from the stream.
+        max_results: entries in the stream at most.
+        redis_timeout_s: for one answer of Redis.
+        drain_s: at SIGTERM, how long to finish what is in hand.
+        log_level: debug, info, warning or error.
+    """
+
+    line: LineName = "line"
+    redis: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    recipes: Path = Path("recipes")
+    cameras: dict[CameraName, CameraSettings] = Field(min_length=1)
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = f"{socket.gethostname()[:48]}-{os.getpid()}"
+    max_batch: int = Field(default=8, ge=1, le=256)
+    device: str = "auto"
+    ping_s: float = Field(default=1.0, gt=0)
+    max_frame_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    hold_verdicts: int = Field(default=20_000, ge=1)
+    keep_results_s: float = Field(default=7 * 86_400, gt=0)
+    max_results: int = Field(default=1_000_000, ge=1)
+    redis_timeout_s: float = Field(default=2.0, gt=0)
+    drain_s: float = Field(default=20.0, ge=0)
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
