@@ -106,7 +106,8 @@ class SimpleNet(nn.Module):
         features = self.extractor(images)
         batch, channels, height, width = features.shape
         normality = self.head(features.permute(0, 2, 3, 1).reshape(-1, channels))  # (B * h * w,)
-    return -normality.reshape(batch, height, width)  # type: ignore[no-any-return]
+        anomaly_map: Tensor = -normality.reshape(batch, height, width)
+        return anomaly_map
 
 
 def truncated_l1(normal: Tensor, anomalous: Tensor, *, th: float = 0.5) -> Tensor:

@@ -46,7 +46,7 @@ DEFECTS = {
     "dent": DefectRange(size=(13, 20), contrast=(0.25, 0.38)),
     "missing_groove": DefectRange(size=(30, 60), contrast=(GROOVE_CONTRAST, GROOVE_CONTRAST)),
     "scratch": DefectRange(size=(70, 120), contrast=(0.38, 0.48)),
-    "stain": DefectRange(size=(14, 26), contrast=(0.2, 0.32)),
+    "stain": DefectRange(size=(14, 26), contrast=(0.22, 0.36)),
 }
 """The fixed ranges of each kind, drawn uniformly. A missing piece of a groove is simply as bright as the face."""
 
@@ -166,7 +166,7 @@ def _stain(rng: np.random.Generator, plate: Plane, pose: Pose, size: float, cont
     x, y = rng.uniform(MARGIN - SIZE / 2, SIZE / 2 - MARGIN, 2)
     ragged = cv2.GaussianBlur(rng.normal(size=(SIZE, SIZE)).astype(np.float32), (0, 0), 5)
     blob = _step(size - np.hypot(_XS - x, _YS - y) - 0.25 * size * ragged / ragged.std())
-    return plate * (1 - contrast * blob), blob
+    return plate + 0.9 * blob * (1 - contrast - plate), blob  # a nearly opaque film over face and grooves alike
 
 
 def _missing_groove(

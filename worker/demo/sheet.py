@@ -12,7 +12,7 @@ from worker.verdict import Verdict
 
 TILE = 200  # pixels
 CAPTION = 22
-COLUMNS = 6
+COLUMNS = 4
 MOST = 48
 
 

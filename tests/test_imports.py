@@ -1,0 +1,46 @@
+"""The import directions of DESIGN section 2, read from the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {
+    "producers": {"torch", "torchvision", "redis", "model", "worker"},
+    "model": {"zmq", "redis", "producers", "worker"},
+    "worker": {"torch", "torchvision"},
+}
+SOURCES = [path for package in FORBIDDEN for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_the_packages_are_all_there() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(FORBIDDEN)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_its_place_allows(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    assert imported(path).isdisjoint(FORBIDDEN[package])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sockets_live_in_few_places(path: Path) -> None:
+    """`zmq` only where sockets live, `redis` only where results live."""
+    name = str(path.relative_to(ROOT))
+    allowed = {
+        "zmq": {"producers/publisher.py", "producers/dispatch.py", "worker/intake.py", "worker/link.py", "worker/check.py"},
+        "redis": {"worker/line.py", "worker/reader.py"},
+    }
+    for library, places in allowed.items():
+        assert library not in imported(path) or name in places
