@@ -45,10 +45,14 @@ class DefectRange:
 DEFECTS = {
     "dent": DefectRange(size=(13, 20), contrast=(0.25, 0.38)),
     "missing_groove": DefectRange(size=(30, 60), contrast=(GROOVE_CONTRAST, GROOVE_CONTRAST)),
-    "scratch": DefectRange(size=(70, 120), contrast=(0.38, 0.48)),
-    "stain": DefectRange(size=(14, 26), contrast=(0.22, 0.36)),
+    "scratch": DefectRange(size=(70, 120), contrast=(0.4, 0.5)),
+    "stain": DefectRange(size=(16, 28), contrast=(0.27, 0.4)),
 }
-"""The fixed ranges of each kind, drawn uniformly. A missing piece of a groove is simply as bright as the face."""
+"""The fixed ranges of each kind, drawn uniformly.
+
+A scratch is 4 to 6 pixels wide and darkens the face, a dent brightens one flank and darkens the other, a stain is a
+dull film of its own grey, and a missing piece of a groove is simply as bright as the face.
+"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Pose:
 
     def face(self) -> Plane:
         """1 on the ground face, 0 in a groove."""
-        return _step(np.abs(self.from_groove()) - HALF_WIDTH)
+        return _step(np.asarray(np.abs(self.from_groove()) - HALF_WIDTH, np.float32))
 
 
 def draw_part(rng: np.random.Generator, defect: str | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -136,9 +140,7 @@ def _spot_on_face(rng: np.random.Generator, pose: Pose) -> tuple[float, float]:
             return float(_XS[row, column]), float(_YS[row, column])
 
 
-def _scratch(
-    rng: np.random.Generator, plate: Plane, pose: Pose, size: float, contrast: float
-) -> tuple[Plane, Plane]:
+def _scratch(rng: np.random.Generator, plate: Plane, pose: Pose, size: float, contrast: float) -> tuple[Plane, Plane]:
     x, y = _spot_on_face(rng, pose)
     # Across the grain: along it, a scratch would look like one more grinding mark.
     turn, bend = rng.uniform(0.2, 0.8) * math.pi, rng.uniform(-0.15, 0.15)
@@ -148,7 +150,7 @@ def _scratch(
     points = np.round((np.stack([xs, ys], axis=1) + SIZE / 2) * 16).astype(np.int32)
     line = np.zeros((SIZE, SIZE), np.uint8)
     cv2.polylines(line, [points], False, 255, thickness=int(rng.integers(4, 7)), lineType=cv2.LINE_AA, shift=4)
-    drawn = line.astype(np.float32) / 255 * pose.face()
+    drawn = np.asarray(line / 255 * pose.face(), np.float32)
     return plate - contrast * drawn, drawn
 
 
@@ -206,7 +208,8 @@ def draw_dataset(
         progress: told (done, total).
     """
     kinds = sorted(DEFECTS)
-    wanted: list[tuple[str, str | None]] = [("train/good", None)] * train + [("test/good", None)] * good
+    wanted: list[tuple[str, str | None]] = []
+    wanted += [("train/good", None)] * train + [("test/good", None)] * good
     wanted += [(f"test/{kinds[index % len(kinds)]}", kinds[index % len(kinds)]) for index in range(bad)]
     counters: dict[str, int] = {}
     for done, (folder, defect) in enumerate(wanted):

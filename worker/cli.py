@@ -106,26 +106,30 @@ def subscribe(
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many verdicts.")] = None,
     group: Annotated[str | None, typer.Option(help="Share the verdicts: each goes to one reader of the group.")] = None,
-    consumer: Annotated[str, typer.Option(help="Name of this reader within the group.")] = "reader",
+    consumer: Annotated[
+        str | None, typer.Option(help="Name of this reader within the group; by default its host and process.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     maps: Annotated[Path | None, typer.Option(help="Folder for heat maps, one PNG a verdict that has one.")] = None,
 ) -> int:
     """Follow the verdicts of a line. Ctrl-C ends it."""
     from producers.daemon import stop_requested
     from worker.reader import ResultReader
-    from worker.subscribe import Printer
+    from worker.subscribe import Printer, default_consumer
 
     printer = Printer(as_json=as_json, maps=maps)
     reader = ResultReader(redis, line, unreadable=lambda error: print(f"skipped: {error}", file=sys.stderr))
     with stop_requested() as stopping:
+
+        def over() -> bool:
+            return stopping() or printer.shown == count
+
         if group:
-            verdicts = reader.follow_group(group, consumer, start=start or "0", until=stopping)
+            verdicts = reader.follow_group(group, consumer or default_consumer(), start=start or "0", until=over)
         else:
-            verdicts = reader.follow(start=start or "now", until=stopping)
-        for seen, verdict in enumerate(verdicts, start=1):
+            verdicts = reader.follow(start=start or "now", until=over)
+        for verdict in verdicts:
             printer.show(verdict)
-            if seen == count:
-                break
     reader.close()
     return 0
 

@@ -39,7 +39,7 @@ class ResultReader:
 
         Args:
             start: `now`, `0` for the oldest there is, or an entry's id (exclusive).
-            until: asked at least twice a second whether to end.
+            until: asked at least twice a second, and after each verdict, whether to end.
 
         Raises:
             ResultsUnavailable: Redis is not there.
@@ -51,35 +51,54 @@ class ResultReader:
             for entry, fields in _entries(answer):
                 last = entry.decode()
                 yield from self._verdict(entry, fields)
+                if until():
+                    return
 
     def follow_group(
-        self, group: str, consumer: str, *, start: str = "0", until: Callable[[], bool] = lambda: False
+        self,
+        group: str,
+        consumer: str,
+        *,
+        start: str = "0",
+        until: Callable[[], bool] = lambda: False,
+        abandoned_after_s: float = 60.0,
     ) -> Iterator[Verdict]:
-        """Every verdict once among all consumers of a group; a verdict counts as read when the next one is asked for.
+        """Every verdict once among all consumers of a group.
+
+        A verdict counts as read when the next one is asked for. One that was handed to a consumer which then died is
+        handed out again: at once to a consumer of the same name, to any other after a while.
 
         Args:
             group: created where it isn't there yet.
-            consumer: name of this reader; under the same name it first gets what it had and did not finish.
+            consumer: name of this reader, its own within the group.
             start: where a new group begins: `0`, `now` or an entry's id.
-            until: asked at least twice a second whether to end.
+            until: asked at least twice a second, and after each verdict, whether to end.
+            abandoned_after_s: a verdict that its consumer has not finished for so long is handed to another.
 
         Raises:
             ResultsUnavailable: Redis is not there.
         """
         with redis_errors(self.url):
             self._create_group(group, "$" if start == "now" else start)
-        last = "0"  # first what this consumer was given before and did not finish, then what is new
+        unfinished = True  # first what a consumer of this name was given and did not finish, then what is new
         while not until():
             with redis_errors(self.url):
-                answer = self._redis.xreadgroup(group, consumer, {self.keys.results: last}, count=100, block=BLOCK_MS)
-            entries = _entries(answer)
-            if not entries and last != ">":
-                last = ">"
+                entries = self._next_in_group(group, consumer, unfinished=unfinished, abandoned_after_s=abandoned_after_s)
+            unfinished = unfinished and bool(entries)
             for entry, fields in entries:
-                last = entry.decode() if last != ">" else ">"
                 yield from self._verdict(entry, fields)
                 with redis_errors(self.url):
                     self._redis.xack(self.keys.results, group, entry)
+
+    def _next_in_group(self, group: str, consumer: str, *, unfinished: bool, abandoned_after_s: float) -> Entries:
+        """At most one entry: whatever is fetched beyond the next is out of everybody else's reach."""
+        key = self.keys.results
+        after = "0" if unfinished else ">"
+        entries = _entries(self._redis.xreadgroup(group, consumer, {key: after}, count=1, block=BLOCK_MS))
+        if entries or unfinished:
+            return entries
+        idle_ms = int(abandoned_after_s * 1000)
+        return cast(Entries, cast(Any, self._redis.xautoclaim(key, group, consumer, idle_ms, count=1))[1])
 
     def close(self) -> None:
         """Closes the connection."""

@@ -1,6 +1,8 @@
 """How `sightline subscribe` shows a verdict: a line for people, or JSON for machines."""
 
 import json
+import os
+import socket
 from pathlib import Path
 
 from rich.console import Console
@@ -13,12 +15,16 @@ from worker.verdict import Verdict
 class Printer:
     """Shows verdicts on standard output.
 
+    Attributes:
+        shown: verdicts so far.
+
     Args:
         as_json: one JSON object a line.
         maps: folder for heat maps, or None.
     """
 
     def __init__(self, *, as_json: bool, maps: Path | None) -> None:
+        self.shown = 0
         self._as_json, self._maps = as_json, maps
         self._console = Console(highlight=False, soft_wrap=True)
         if maps is not None:
@@ -26,6 +32,7 @@ class Printer:
 
     def show(self, verdict: Verdict) -> None:
         """Prints one verdict and writes its heat map."""
+        self.shown += 1
         if self._as_json:
             print(json.dumps(verdict.to_json()), flush=True)
         else:
@@ -36,6 +43,11 @@ class Printer:
             if severity is not None:
                 name = f"{verdict.tag.camera}_{verdict.tag.session[:8]}_{verdict.tag.seq:08d}.png"
                 write_png(self._maps / name, paint(severity))
+
+
+def default_consumer() -> str:
+    """A name for this reader that no other process of the group has."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def line(verdict: Verdict) -> str:

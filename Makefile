@@ -1,0 +1,43 @@
+# Everything a fresh machine needs: Python 3.11 to 3.13 with venv, make, and a package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test check format clean
+
+help:  ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: $(READY)  ## Create .venv and install what was tested
+
+$(READY): pyproject.toml constraints.txt
+	@echo "== creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "== installing Sightline and what it needs (torch is large: some minutes, about 5 GB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all]'
+	@touch $(READY)
+	@echo "== ready: $(BIN)/sightline --help"
+
+demo: $(READY)  ## Run the whole line on this machine, in about a minute
+	@$(BIN)/sightline demo
+
+test: $(READY)  ## Run all tests
+	@echo "== running the tests"
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, types, import directions
+	@echo "== ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "== mypy --strict"
+	@$(BIN)/mypy
+	@echo "== import directions"
+	@$(BIN)/python -m pytest tests/test_imports.py
+
+format: $(READY)  ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:  ## Remove .venv and everything built
+	rm -rf $(VENV) dist sightline-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

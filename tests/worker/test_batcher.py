@@ -1,0 +1,97 @@
+"""The batcher: work-conserving, earliest deadline first, nothing twice and nothing forgotten."""
+
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.worker.frames import received
+from worker.batcher import Batcher, ReceivedFrame
+
+FRAMES = st.lists(
+    st.tuples(st.floats(0, 10) | st.just(math.inf), st.sampled_from(["a", "b"]), st.integers(1, 3)), max_size=30
+)
+
+
+def filled(spec: list[tuple[float, str, int]], *, max_batch: int) -> tuple[Batcher, list[ReceivedFrame]]:
+    batcher = Batcher(max_batch, lambda frames: 0.1 + 0.05 * frames)
+    frames = [
+        received(seq, deadline=deadline, recipe=recipe, attempt=attempt)
+        for seq, (deadline, recipe, attempt) in enumerate(spec)
+    ]
+    for frame in frames:
+        batcher.add(frame)
+    return batcher, frames
+
+
+def emptied(batcher: Batcher, now: float = 0.0) -> tuple[list[list[ReceivedFrame]], list[ReceivedFrame]]:
+    batches, expired = [], []
+    while len(batcher):
+        batch, hopeless = batcher.take(now)
+        expired += hopeless
+        if batch is not None:
+            batches.append(batch.frames)
+    return batches, expired
+
+
+@given(FRAMES, st.integers(1, 8))
+@settings(deadline=None)
+def test_every_frame_comes_out_once(spec: list[tuple[float, str, int]], max_batch: int) -> None:
+    batcher, frames = filled(spec, max_batch=max_batch)
+    batches, expired = emptied(batcher)
+    out = sorted(frame.header.seq for batch in [*batches, expired] for frame in batch)
+    assert out == [frame.header.seq for frame in frames]
+
+
+@given(FRAMES, st.integers(1, 8))
+@settings(deadline=None)
+def test_a_batch_is_of_one_recipe_and_not_too_large(spec: list[tuple[float, str, int]], max_batch: int) -> None:
+    batches, _ = emptied(filled(spec, max_batch=max_batch)[0])
+    assert all(1 <= len(batch) <= max_batch for batch in batches)
+    assert all(len({frame.recipe for frame in batch}) == 1 for batch in batches)
+
+
+@given(FRAMES, st.integers(1, 8))
+@settings(deadline=None)
+def test_a_frame_taken_back_from_another_worker_runs_alone(spec: list[tuple[float, str, int]], max_batch: int) -> None:
+    batches, _ = emptied(filled(spec, max_batch=max_batch)[0])
+    assert all(len(batch) == 1 for batch in batches if any(frame.header.attempt > 1 for frame in batch))
+
+
+@given(FRAMES, st.integers(1, 8))
+@settings(deadline=None)
+def test_the_earliest_deadline_goes_first(spec: list[tuple[float, str, int]], max_batch: int) -> None:
+    batcher, frames = filled(spec, max_batch=max_batch)
+    batch, expired = batcher.take(0.0)
+    waiting = [frame for frame in frames if frame not in expired]
+    if waiting:
+        assert batch is not None
+        assert batch.frames[0].deadline == min(frame.deadline for frame in waiting)
+
+
+@given(FRAMES, st.floats(0, 10))
+@settings(deadline=None)
+def test_just_the_frames_that_cannot_be_met_expire(spec: list[tuple[float, str, int]], now: float) -> None:
+    batcher, frames = filled(spec, max_batch=4)
+    _, expired = batcher.take(now)
+    assert {frame.header.seq for frame in expired} == {
+        frame.header.seq for frame in frames if frame.deadline < now + batcher.cost_s(1)
+    }
+
+
+def test_frames_of_equal_deadline_keep_their_order() -> None:
+    batcher, _ = filled([(math.inf, "a", 1)] * 6, max_batch=4)
+    batches, _ = emptied(batcher)
+    assert [frame.header.seq for batch in batches for frame in batch] == list(range(6))
+
+
+def test_a_batch_does_not_grow_past_its_first_deadline() -> None:
+    batcher, _ = filled([(0.21, "a", 1), (0.22, "a", 1), (0.23, "a", 1)], max_batch=8)  # two take 0.20 s, three 0.25 s
+    batch, expired = batcher.take(0.0)
+    assert batch is not None
+    assert [frame.header.seq for frame in batch.frames] == [0, 1]
+    assert expired == []
+
+
+def test_an_idle_batcher_gives_nothing() -> None:
+    assert filled([], max_batch=4)[0].take(0.0) == (None, [])

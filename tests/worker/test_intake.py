@@ -1,0 +1,335 @@
+"""The intake against a real publisher: credit, acknowledgement, reconnection, and hostile messages."""
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import zmq
+
+from producers.frame import FrameId
+from producers.protocol import Bad, Credit, Done, Gone, Hello, Message, Ping, Pong, Refused, Who, decode, encode
+from producers.protocol import FRAME, FROM_WORKER
+from producers.publisher import FramePublisher, PublisherSettings
+from tests.worker.frames import frame, tag
+from worker.batcher import ReceivedFrame
+from worker.demo.processes import free_ports
+from worker.intake import Intake
+from worker.link import GoneFrame, LinkSettings
+from worker.settings import CameraSettings
+
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+
+
+class Taken:
+    """An intake and what it delivered."""
+
+    def __init__(self, port: int, *, credit: int, ping_s: float = 0.05) -> None:
+        self.inbox: queue.SimpleQueue[ReceivedFrame | GoneFrame] = queue.SimpleQueue()
+        self.paused = False
+        link = LinkSettings(
+            worker="w1",
+            incarnation="i1",
+            recipes=("part",),
+            max_frame_bytes=1 << 20,
+            longest_batch_ms=1.0,
+            ping_s=ping_s,
+        )
+        self.intake = Intake(
+            {"cam1": CameraSettings(endpoint=f"tcp://127.0.0.1:{port}", recipe="part")},
+            link,
+            credit=credit,
+            deliver=self.inbox.put,
+            paused=lambda: self.paused,
+            beat_timeout_s=60,
+        )
+        self.intake.start()
+
+    def next(self, timeout_s: float = 5) -> ReceivedFrame | GoneFrame:
+        return self.inbox.get(timeout=timeout_s)
+
+    def nothing_more(self, timeout_s: float = 0.3) -> bool:
+        try:
+            self.inbox.get(timeout=timeout_s)
+        except queue.Empty:
+            return True
+        return False
+
+
+@contextmanager
+def taking(port: int, *, credit: int = 100, ping_s: float = 0.05) -> Iterator[Taken]:
+    taken = Taken(port, credit=credit, ping_s=ping_s)
+    try:
+        yield taken
+    finally:
+        taken.intake.close()
+
+
+def publisher_at(port: int, **more: object) -> FramePublisher:
+    fields = {"camera": "cam1", "work": f"tcp://127.0.0.1:{port}", "live": f"tcp://127.0.0.1:{free_ports(1)[0]}"}
+    return FramePublisher(PublisherSettings.model_validate({**fields, **more}))
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 5) -> bool:
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def id_of(item: ReceivedFrame | GoneFrame) -> FrameId:
+    return item.header.id if isinstance(item, ReceivedFrame) else item.tag.id
+
+
+@pytest.fixture
+def port() -> int:
+    return free_ports(1)[0]
+
+
+def test_a_frame_arrives_as_published_and_is_kept_until_stored(port: int) -> None:
+    with publisher_at(port, budget_ms=5000) as publisher, taking(port) as taken:
+        sent = publisher.publish(PICTURE + 7, part_id="A")
+        got = taken.next()
+        assert isinstance(got, ReceivedFrame)
+        assert (got.header.id, got.header.part_id, got.recipe) == (sent, "A", "part")
+        assert got.payload == (PICTURE + 7).tobytes()
+        assert 0 <= got.deadline - got.received <= 5
+        assert publisher.counts()["open"] == 1
+        taken.intake.judged(sent)
+        taken.intake.stored([sent])
+        assert eventually(lambda: publisher.counts()["open"] == 0)
+
+
+def test_no_more_frames_are_in_hand_than_credit(port: int) -> None:
+    with publisher_at(port) as publisher, taking(port, credit=3) as taken:
+        for _ in range(8):
+            publisher.publish(PICTURE)
+        first = [taken.next() for _ in range(3)]
+        assert taken.nothing_more()
+        taken.intake.stored([id_of(first[0])])
+        taken.next()
+        assert taken.nothing_more()
+
+
+def test_a_paused_intake_takes_nothing_more(port: int) -> None:
+    with publisher_at(port) as publisher, taking(port, credit=1) as taken:
+        publisher.publish(PICTURE)
+        got = taken.next()
+        taken.paused = True
+        publisher.publish(PICTURE)
+        taken.intake.stored([id_of(got)])
+        assert taken.nothing_more()
+        taken.paused = False
+        taken.next()
+
+
+def test_a_frame_that_is_handed_back_comes_again_as_attempt_two(port: int) -> None:
+    with publisher_at(port) as publisher, taking(port) as taken:
+        publisher.publish(PICTURE)
+        taken.intake.busy(id_of(taken.next()), "engine error")
+        again = taken.next()
+        assert isinstance(again, ReceivedFrame)
+        assert again.header.attempt == 2
+
+
+def test_after_three_attempts_a_frame_is_given_up_as_worker_error(port: int) -> None:
+    with publisher_at(port) as publisher, taking(port) as taken:
+        publisher.publish(PICTURE, part_id="poison")
+        for _ in range(3):
+            taken.intake.busy(id_of(taken.next()), "engine error")
+        gone = taken.next()
+        assert isinstance(gone, GoneFrame)
+        assert (gone.reason, gone.tag.part_id) == ("worker_error", "poison")
+        taken.intake.stored([gone.tag.id])
+        assert eventually(lambda: publisher.counts()["open"] == 0)
+
+
+def test_a_worker_may_be_there_before_its_publisher(port: int) -> None:
+    with taking(port) as taken:
+        time.sleep(0.2)
+        with publisher_at(port) as publisher:
+            publisher.publish(PICTURE)
+            taken.next()
+
+
+def test_a_publisher_that_comes_back_is_found_again(port: int) -> None:
+    with taking(port) as taken:
+        sessions = set()
+        for _ in range(3):
+            with publisher_at(port) as publisher:
+                publisher.publish(PICTURE)
+                got = taken.next(timeout_s=10)
+                sessions.add(id_of(got).session)
+                taken.intake.stored([id_of(got)])
+                assert eventually(lambda: publisher.counts()["open"] == 0)  # noqa: B023
+        assert len(sessions) == 3
+
+
+def test_the_time_a_frame_spent_beside_the_camera_counts_against_its_budget(port: int) -> None:
+    with publisher_at(port, budget_ms=60_000) as publisher:
+        publisher.publish(PICTURE)
+        time.sleep(0.4)
+        with taking(port) as taken:
+            got = taken.next()
+            assert isinstance(got, ReceivedFrame)
+            assert 0.4e6 <= got.wire_us < 5e6
+            assert got.deadline - got.received <= 59.6
+
+
+def test_a_worker_that_leaves_gets_nothing_more(port: int) -> None:
+    with publisher_at(port) as publisher, taking(port) as taken:
+        publisher.publish(PICTURE)
+        taken.next()
+        taken.intake.leave()
+        time.sleep(0.2)
+        publisher.publish(PICTURE)
+        assert taken.nothing_more()
+
+
+class FakeCamera:
+    """A ROUTER that speaks to one worker by hand: what a broken or hostile publisher could send."""
+
+    def __init__(self, port: int) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self.context.socket(zmq.ROUTER)
+        self.socket.bind(f"tcp://127.0.0.1:{port}")
+        self.peer = b""
+
+    def expect(self, kind: type[Message]) -> Message:
+        ends = time.monotonic() + 5
+        while time.monotonic() < ends:
+            if self.socket.poll(100):
+                self.peer, *parts = self.socket.recv_multipart()
+                message = decode(parts, FROM_WORKER)
+                if isinstance(message, kind):
+                    return message
+        raise AssertionError(f"no {kind.__name__}")
+
+    def send(self, *parts: bytes) -> None:
+        self.socket.send_multipart([self.peer, *parts])
+
+    def close(self) -> None:
+        self.context.destroy(linger=0)
+
+
+@pytest.fixture
+def camera(port: int) -> Iterator[FakeCamera]:
+    fake = FakeCamera(port)
+    yield fake
+    fake.close()
+
+
+def test_hello_says_who_and_credit_how_much(port: int, camera: FakeCamera) -> None:
+    with taking(port, credit=6):
+        hello = camera.expect(Hello)
+        assert isinstance(hello, Hello)
+        assert (hello.name, hello.camera, hello.recipes, hello.held) == ("w1", "cam1", ("part",), ())
+        credit = camera.expect(Credit)
+        assert isinstance(credit, Credit)
+        assert credit.total == 6
+
+
+def test_an_unreadable_header_is_reported_by_its_number_and_costs_nothing_else(port: int, camera: FakeCamera) -> None:
+    with taking(port) as taken:
+        camera.expect(Credit)
+        good = frame(1)
+        camera.send(FRAME, good.stamped(now=0, attempt=1).to_bytes(), good.payload)
+        camera.send(FRAME, b'{"camera": "cam1", "seq": 9223372036854775808}', b"")
+        assert id_of(taken.next()).seq == 1
+        bad = camera.expect(Bad)
+        assert isinstance(bad, Bad)
+        assert bad.n == 2
+        camera.send(FRAME, frame(3).stamped(now=0, attempt=1).to_bytes(), good.payload)
+        assert id_of(taken.next()).seq == 3
+
+
+def test_a_frame_of_another_camera_is_not_taken(port: int, camera: FakeCamera) -> None:
+    with taking(port) as taken:
+        camera.expect(Credit)
+        foreign = frame(0, camera="cam2")
+        camera.send(FRAME, foreign.stamped(now=0, attempt=1).to_bytes(), foreign.payload)
+        camera.expect(Bad)
+        assert taken.nothing_more(0.1)
+
+
+def test_a_frame_sent_twice_is_delivered_once(port: int, camera: FakeCamera) -> None:
+    with taking(port) as taken:
+        camera.expect(Credit)
+        for _ in range(2):
+            camera.send(FRAME, frame(1).stamped(now=0, attempt=1).to_bytes(), frame(1).payload)
+        taken.next()
+        assert taken.nothing_more()
+
+
+def test_a_stranger_says_hello_again_and_lists_what_it_holds(port: int, camera: FakeCamera) -> None:
+    with taking(port) as taken:
+        camera.expect(Credit)
+        camera.send(FRAME, frame(1).stamped(now=0, attempt=1).to_bytes(), frame(1).payload)
+        held = id_of(taken.next())
+        camera.send(*encode(Who()))
+        hello = camera.expect(Hello)
+        assert isinstance(hello, Hello)
+        assert hello.held == (str(held),)
+        taken.intake.stored([held])
+        done = camera.expect(Done)
+        assert isinstance(done, Done)
+        assert done.stored == (str(held),)
+
+
+def test_a_refused_worker_stops_asking(port: int, camera: FakeCamera) -> None:
+    with taking(port):
+        camera.expect(Credit)
+        camera.send(*encode(Refused(why="not here")))
+        time.sleep(0.3)
+        while camera.socket.poll(0):
+            camera.socket.recv_multipart()
+        assert not camera.socket.poll(300)
+
+
+def test_a_publisher_that_answers_no_ping_is_dialled_again(port: int, camera: FakeCamera) -> None:
+    with taking(port, ping_s=0.05):
+        camera.expect(Hello)
+        deaf = camera.peer
+        for _ in range(2):
+            camera.expect(Hello)
+        assert camera.peer != deaf
+
+
+def test_a_publisher_that_answers_is_kept(port: int, camera: FakeCamera) -> None:
+    with taking(port, ping_s=0.02):
+        camera.expect(Hello)
+        first = camera.peer
+        for _ in range(20):
+            ping = camera.expect(Ping)
+            assert isinstance(ping, Ping)
+            camera.send(*encode(Pong(ping_mono_us=ping.mono_us, mono_us=int(time.monotonic() * 1e6))))
+        assert camera.peer == first
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b""],
+        [b"1F"],
+        [b"1F", b"{}"],
+        [b"1G", b"{", b""],
+        [b"1G", b'{"reason": "ok"}', b'{"frames": []}'],
+        [b"1G", b'{"reason": "lost"}', b'{"frames": [1]}'],
+        [b"1O", b'{"ping_mono_us": -1, "mono_us": 1e400}', b""],
+        [b"9Z", b"{}", b"{}", b"more"],
+        [b"1G", b"[" * 100_000, b""],
+    ],
+)
+def test_a_message_that_is_none_costs_nothing(port: int, camera: FakeCamera, parts: list[bytes]) -> None:
+    with taking(port) as taken:
+        camera.expect(Credit)
+        camera.send(*parts)
+        gone = Gone(reason="lost", frames=(tag(5),))
+        camera.send(*encode(gone))
+        got = taken.next()
+        assert isinstance(got, GoneFrame)
+        assert got.tag.seq == 5

@@ -1,0 +1,81 @@
+"""The judge: finite and not above the threshold and in time, or it fails."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from model.calibration import Calibration
+from model.engine import Inspection
+from tests.worker.frames import received, tag
+from worker.judge import judge, refusal
+from worker.verdict import Decision, Reason, Verdict
+
+CALIBRATION = Calibration(
+    threshold=0.5,
+    median=-1.0,
+    low=-2.0,
+    high=0.5,
+    images=99,
+    rank=99,
+    false_reject_rate=0.01,
+    false_reject_upper_95=0.03,
+)
+
+
+def judged(peak: float, *, late: bool = False) -> Verdict:
+    grid = np.full((4, 4), -3.0, np.float32)
+    grid[1, 2] = peak
+    inspection = Inspection(score=float(grid.max()) if math.isfinite(peak) else peak, grid=grid, size=(32, 32), box=(0, 0, 64, 64))
+    return judge(
+        received(0),
+        inspection,
+        CALIBRATION,
+        model="part@0",
+        worker="w",
+        late=late,
+        valid_until_us=7,
+        inspected_ns=1,
+        latency_us={},
+    )
+
+
+@pytest.mark.parametrize("score", [0.5, 0.25, -3.0])
+def test_a_score_at_or_below_the_threshold_passes(score: float) -> None:
+    assert judged(score).passed
+
+
+@pytest.mark.parametrize("score", [0.5000001, 2.0])
+def test_a_score_above_the_threshold_is_a_defect_with_a_region(score: float) -> None:
+    verdict = judged(score)
+    assert (verdict.decision, verdict.reason) == (Decision.FAIL, Reason.DEFECT)
+    assert [region.box for region in verdict.regions] == [(32, 16, 16, 16)]
+    assert verdict.regions[0].severity == pytest.approx(verdict.severity)
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_fails_and_does_not_blame_the_part(score: float) -> None:
+    verdict = judged(score)
+    assert (verdict.decision, verdict.reason, verdict.map) == (Decision.FAIL, Reason.WORKER_ERROR, None)
+
+
+def test_a_pass_after_its_budget_is_late() -> None:
+    verdict = judged(0.0, late=True)
+    assert (verdict.decision, verdict.reason) == (Decision.FAIL, Reason.LATE)
+
+
+def test_a_defect_after_its_budget_stays_a_defect() -> None:
+    assert judged(1.0, late=True).reason is Reason.DEFECT
+
+
+def test_severity_is_one_at_the_threshold_and_zero_at_the_median() -> None:
+    assert (judged(0.5).severity, judged(-1.0).severity) == (1.0, 0.0)
+
+
+def test_a_refused_frame_fails_and_keeps_its_identity() -> None:
+    verdict = refusal(
+        tag(9, part_id="p"), Reason.LOST, note="gone", worker="w", inspected_ns=1, latency_us={}, recipe="part"
+    )
+    assert (verdict.passed, verdict.reason, verdict.tag.seq, verdict.tag.part_id) == (False, Reason.LOST, 9, "p")
