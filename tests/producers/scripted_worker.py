@@ -183,6 +183,14 @@ class ScriptedWorker:
             arrivals.append(arrival)
         raise AssertionError(f"the publisher answered no PING within {PATIENCE_S} s")
 
+    def pong(self, *, mono_us: int) -> Pong:
+        """The answer to a PING with this time."""
+        self.say(Ping(mono_us=mono_us, total=self.total))
+        assert self._socket.poll(int(PATIENCE_S * 1000))
+        arrival = self._read()
+        assert isinstance(arrival, Pong), f"expected PONG, not {arrival}"
+        return arrival
+
     def _ping(self) -> int:
         mark = next(self._clock)
         self.say(Ping(mono_us=mark, total=self.total))

@@ -278,7 +278,6 @@ def test_a_png_that_is_not_what_the_header_says_is_a_bad_frame(changes: dict[str
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-@pytest.mark.filterwarnings("default")
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_picture_is_pixels_of_the_named_shape_or_a_bad_frame(suffix: str, data: st.DataObject) -> None:
