@@ -164,7 +164,7 @@ def _dent(rng: np.random.Generator, plate: Plane, pose: Pose, size: float, contr
     return plate + contrast * flanks * face, np.asarray((away < 1) * face, np.float32)
 
 
-def _stain(rng: np.random.Generator, plate: Plane, pose: Pose, size: float, contrast: float) -> tuple[Plane, Plane]:
+def _stain(rng: np.random.Generator, plate: Plane, _: Pose, size: float, contrast: float) -> tuple[Plane, Plane]:
     x, y = rng.uniform(MARGIN - SIZE / 2, SIZE / 2 - MARGIN, 2)
     ragged = cv2.GaussianBlur(rng.normal(size=(SIZE, SIZE)).astype(np.float32), (0, 0), 5)
     blob = _step(size - np.hypot(_XS - x, _YS - y) - 0.25 * size * ragged / ragged.std())
@@ -195,7 +195,7 @@ def draw_dataset(
     good: int = 60,
     bad: int = 60,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
     """Draws parts into an MVTec-layout folder.
 

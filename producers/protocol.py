@@ -15,7 +15,7 @@ from producers.errors import ProtocolError
 from producers.frame import CameraName, Count, FrameTag, RecipeName
 
 FRAME = b"1F"
-MAX_CONTROL_BYTES = 1 << 20
+MAX_CONTROL_BYTES = 4 << 20  # a HELLO may list 20,000 frames that wait for Redis
 
 GoneReason = Literal["expired", "bad_frame", "no_recipe", "worker_error", "lost"]
 Ids = tuple[Annotated[str, Field(max_length=128)], ...]
@@ -52,13 +52,12 @@ class Credit(Message):
 
 
 class Ping(Message):
-    """Worker to publisher: alive, its work loop too."""
+    """Worker to publisher: alive, its work loop too. `held` counts the frames in hand."""
 
     kind = b"1P"
-    in_payload = ("held",)
     mono_us: Count
     total: Count
-    held: Ids = ()
+    held: Count = 0
 
 
 class Done(Message):
@@ -143,7 +142,7 @@ def decode(parts: Sequence[bytes], expected: Sequence[type[Message]]) -> Message
         ProtocolError: another kind, too large, not JSON, or a field that is missing, unknown or out of range.
     """
     if len(parts) != 3 or sum(map(len, parts)) > MAX_CONTROL_BYTES:
-        raise ProtocolError(f"a control message has 3 parts and 1 MiB at most, not {len(parts)} parts")
+        raise ProtocolError(f"a control message has 3 parts and 4 MiB at most, not {len(parts)} parts")
     found = next((message for message in expected if message.kind == parts[0]), None)
     if found is None:
         raise ProtocolError(f"kind {parts[0][:16]!r} is not expected here")

@@ -6,6 +6,8 @@
 `publish` hands a frame to a thread that owns both sockets; the thread keeps it until its verdict is stored.
 """
 
+import ipaddress
+import socket as sockets
 import threading
 import time
 import uuid
@@ -19,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from producers.dispatch import Dispatcher
 from producers.errors import AddressTaken, SettingsError
 from producers.frame import CameraName, Color, Frame, FrameId, FrameTag, Image, RecipeName, make_frame
-from producers.protocol import GoneReason
+from producers.protocol import MAX_CONTROL_BYTES, GoneReason
 from producers.retention import Limits
 
 Policy = Literal["block", "drop_oldest"]
@@ -222,7 +224,12 @@ class FramePublisher:
 
 def _refuse_open_door(endpoint: str, *, insecure: bool) -> None:
     """Without keys only this machine may come in."""
-    local = endpoint.startswith(("ipc://", "inproc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:"))
+    transport, _, address = endpoint.partition("://")
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        local = transport in ("ipc", "inproc") or host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
     if not local and not insecure:
         raise SettingsError(
             f"{endpoint} can be reached from other machines and frames would travel without keys: "
@@ -231,12 +238,14 @@ def _refuse_open_door(endpoint: str, *, insecure: bool) -> None:
 
 
 def _bind(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) -> "zmq.Socket[bytes]":
+    if endpoint.startswith("ipc://") and _answers(endpoint.removeprefix("ipc://")):
+        raise AddressTaken(f"{endpoint} can't be bound: Address already in use")
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.IPV6, 1 if "[" in endpoint else 0)
     socket.setsockopt(zmq.SNDHWM, 1000)
     socket.setsockopt(zmq.RCVHWM, 1000)
-    socket.setsockopt(zmq.MAXMSGSIZE, 2 << 20)  # only control messages come in
+    socket.setsockopt(zmq.MAXMSGSIZE, 2 * MAX_CONTROL_BYTES)  # only control messages come in
     socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
     if kind == zmq.ROUTER:
@@ -246,6 +255,12 @@ def _bind(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) -
     except zmq.ZMQError as error:
         raise AddressTaken(f"{endpoint} can't be bound: {error.strerror or error}") from error
     return socket
+
+
+def _answers(path: str) -> bool:
+    """Whether somebody listens on a Unix socket: libzmq would take the path away without a word."""
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == 0
 
 
 def _pair(context: "zmq.Context[zmq.Socket[bytes]]") -> tuple["zmq.Socket[Any]", "zmq.Socket[Any]"]:

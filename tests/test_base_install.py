@@ -19,7 +19,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "tests", "sightline-demo", "recipes", "parts"))
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), str(source)]
+    install = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--constraint",
+        str(ROOT / "constraints.txt"),
+        str(source),
+    ]
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     if done.returncode and not os.environ.get("CI"):
         pytest.skip(f"no package registry: {done.stderr.strip().splitlines()[-1]}")
@@ -52,7 +61,14 @@ def test_camera_runs_on_the_base_install(base: Path, tmp_path: Path) -> None:
 
     work, live = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
     done = run(
-        base, "sightline", "camera", str(tmp_path / "p"), "--camera=cam1", f"--work={work}", f"--live={live}", "--drain-s=1"
+        base,
+        "sightline",
+        "camera",
+        str(tmp_path / "p"),
+        "--camera=cam1",
+        f"--work={work}",
+        f"--live={live}",
+        "--drain-s=1",
     )
     assert done.returncode == 1  # it published, and nobody judged
     assert "frames without a stored verdict" in done.stderr
@@ -73,11 +89,7 @@ def test_subscribe_runs_on_the_base_install(base: Path, redis_url: str, line: st
 @pytest.mark.parametrize("command", [["train", "."], ["worker", "--config", "deploy/worker.toml"], ["demo"]])
 def test_what_needs_torch_says_how_to_get_it(base: Path, command: list[str], tmp_path: Path) -> None:
     arguments = [*command, "--out", str(tmp_path / "o")] if command[0] != "worker" else command
-    done = subprocess.run(
-        [str(base / "sightline"), *arguments], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    done = subprocess.run([str(base / "sightline"), *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 2
     assert "sightline[worker]" in done.stderr
     assert "Traceback" not in done.stderr
-
-

@@ -39,7 +39,13 @@ def test_sockets_live_in_few_places(path: Path) -> None:
     """`zmq` only where sockets live, `redis` only where results live."""
     name = str(path.relative_to(ROOT))
     allowed = {
-        "zmq": {"producers/publisher.py", "producers/dispatch.py", "worker/intake.py", "worker/link.py", "worker/check.py"},
+        "zmq": {
+            "producers/publisher.py",
+            "producers/dispatch.py",
+            "worker/intake.py",
+            "worker/link.py",
+            "worker/check.py",
+        },
         "redis": {"worker/line.py", "worker/reader.py"},
     }
     for library, places in allowed.items():

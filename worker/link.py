@@ -72,7 +72,8 @@ class Link:
         self, context: "zmq.Context[Any]", name: str, camera: CameraSettings, settings: LinkSettings, *, share: int
     ) -> None:
         self.name, self.camera, self.settings, self.share = name, camera, settings, share
-        self.held: set[FrameId] = set()
+        self.held: set[FrameId] = set()  # received and not stored
+        self.unjudged: set[FrameId] = set()  # those of them that credit bounds; verdicts that wait have their own bound
         self.refused = ""
         self.messages_refused = 0
         self._context = context
@@ -137,6 +138,7 @@ class Link:
         if header.id in self.held:
             return None  # sent twice over a reconnect; the first one is on its way
         self.held.add(header.id)
+        self.unjudged.add(header.id)
         wire_us = header.age_us + self._transit_us(header.sent_mono_us)
         budget = math.inf if header.budget_ms is None else header.budget_ms / 1000
         recipe = header.recipe or self.camera.recipe
@@ -144,7 +146,7 @@ class Link:
 
     def _gone(self, message: Gone) -> Iterator[GoneFrame]:
         for tag in message.frames:
-            if tag.camera == self.name:
+            if tag.camera == self.name and tag.id not in self.held:
                 self.held.add(tag.id)
                 yield GoneFrame(tag, message.reason)
 
@@ -176,7 +178,7 @@ class Link:
             return
         if not self._greeted and not self._greet():
             return
-        total = self._granted if paused else max(self._granted, self._received + self.share - len(self.held))
+        total = self._granted if paused else max(self._granted, self._received + self.share - len(self.unjudged))
         if total > self._granted and self.send(Credit(total=total)):
             self._granted = total
         if alive and now >= self._next_ping:
@@ -207,17 +209,18 @@ class Link:
             self.socket = self._dial()
             self._offset_us, self._best_rtt_us = None, math.inf
             return
-        held = tuple(str(frame) for frame in self.held)
-        if self.send(Ping(mono_us=int(time.monotonic() * 1e6), total=self._granted, held=held)):
+        if self.send(Ping(mono_us=int(time.monotonic() * 1e6), total=self._granted, held=len(self.held))):
             self._pings_unanswered += 1
 
     def done(self, *, stored: list[FrameId], judged: list[FrameId]) -> None:
         """Tells the publisher what became of its frames."""
+        self.unjudged.difference_update(judged, stored)
         self.held.difference_update(stored)
         self.send(Done(stored=tuple(map(str, stored)), judged=tuple(map(str, judged))))
 
     def busy(self, frame: FrameId, why: str) -> None:
         """Hands a frame back."""
+        self.unjudged.discard(frame)
         self.held.discard(frame)
         self.send(Busy(id=str(frame), why=why[:256]))
 

@@ -83,7 +83,9 @@ class ResultReader:
         unfinished = True  # first what a consumer of this name was given and did not finish, then what is new
         while not until():
             with redis_errors(self.url):
-                entries = self._next_in_group(group, consumer, unfinished=unfinished, abandoned_after_s=abandoned_after_s)
+                entries = self._next_in_group(
+                    group, consumer, unfinished=unfinished, abandoned_after_s=abandoned_after_s
+                )
             unfinished = unfinished and bool(entries)
             for entry, fields in entries:
                 yield from self._verdict(entry, fields)

@@ -116,9 +116,7 @@ def test_every_region_lies_inside_its_frame(
 
 @settings(deadline=None)
 @given(grid=grids, threshold=scores32)
-def test_regions_come_highest_peak_first_and_cover_every_cell_above_the_threshold(
-    grid: Grid, threshold: float
-) -> None:
+def test_regions_come_highest_peak_first_and_cover_every_cell_above_the_threshold(grid: Grid, threshold: float) -> None:
     height, width = grid.shape
     found = anomaly_map.regions(grid, threshold=threshold, box=(0, 0, width * 8.0, height * 8.0))
     peaks = [region.peak for region in found]

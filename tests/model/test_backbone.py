@@ -50,7 +50,9 @@ def test_what_lies_behind_the_last_level_is_never_built() -> None:
     assert "layer3.0.conv1.weight" not in build_backbone("resnet18", levels=(2,)).state_dict()
 
 
-@pytest.mark.parametrize("ask", [lambda b: b.train(), lambda b: b.train(True), lambda b: torch.nn.Sequential(b).train()])
+@pytest.mark.parametrize(
+    "ask", [lambda b: b.train(), lambda b: b.train(True), lambda b: torch.nn.Sequential(b).train()]
+)
 def test_a_backbone_never_enters_training_mode(ask: Callable[[Backbone], object]) -> None:
     backbone = build_backbone("resnet18")
     ask(backbone)
@@ -113,7 +115,9 @@ def test_a_missing_weights_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("content", [b"", b"hello, I am not a weights file", b"PK\x03\x04"], ids=["empty", "text", "zip"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello, I am not a weights file", b"PK\x03\x04"], ids=["empty", "text", "zip"]
+)
 def test_a_file_that_holds_no_weights_is_named(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(content)

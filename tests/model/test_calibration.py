@@ -65,7 +65,9 @@ def test_so_many_images_promise_a_rate_on_average_and_one_fewer_do_not(rate: flo
 
 
 @pytest.mark.parametrize(("rate", "images"), [(0.05, 59), (0.01, 299), (0.001, 2995)])
-def test_so_many_images_promise_a_rate_with_95_percent_confidence_and_one_fewer_do_not(rate: float, images: int) -> None:
+def test_so_many_images_promise_a_rate_with_95_percent_confidence_and_one_fewer_do_not(
+    rate: float, images: int
+) -> None:
     def upper(n: int) -> float:
         scores = [float(score) for score in range(n)]
         return calibrate(scores, false_reject_rate=1 / (n + 1)).false_reject_upper_95

@@ -25,9 +25,7 @@ QUICK = TrainSettings(steps=4, positions=32)
 
 
 def trained(images: list[Image], chosen: TrainSettings = QUICK) -> dict[str, Tensor]:
-    network, _, _ = train(
-        images, architecture=ARCHITECTURE, preprocessing=PREPROCESSING, settings=chosen, device="cpu"
-    )
+    network, _, _ = train(images, architecture=ARCHITECTURE, preprocessing=PREPROCESSING, settings=chosen, device="cpu")
     return network.state_dict()
 
 
@@ -140,6 +138,18 @@ def test_a_moving_average_lies_between_the_iterates_it_averages() -> None:
     averaged = fit(small_head(), cache(), ema_decay=0.75, steps=2).state_dict()
     for key in ("adaptor.linear.weight", "discriminator.out.weight", "discriminator.norm.running_var"):
         torch.testing.assert_close(averaged[key], 0.75 * iterates[0][key] + 0.25 * iterates[1][key])
+
+
+def test_the_average_of_a_short_training_has_forgotten_its_start() -> None:
+    """At a decay of 0.995 the first of 60 steps still weighs three quarters, unless the decay is warmed up."""
+    features = cache(40, 16) + 5
+    kept, last = (
+        fit(small_head(), features, steps=60, positions=128, ema_decay=decay).discriminator.norm.running_mean
+        for decay in (TrainSettings().ema_decay, 0.0)
+    )
+    assert kept is not None
+    assert last is not None
+    assert float((kept - last).norm()) < 0.25 * float(last.norm())
 
 
 def test_a_trained_head_is_in_evaluation_mode() -> None:
@@ -287,7 +297,9 @@ def test_sixteen_bit_grey_pictures_train_like_any_other() -> None:
     grey = [image[:, :, 0].astype(np.uint16) * 257 for image in plates(10)]
     eight = [image[:, :, 0] for image in plates(10)]
     one, other = trained([*grey]), trained([*eight])
-    torch.testing.assert_close(one["head.adaptor.linear.weight"], other["head.adaptor.linear.weight"])
+    torch.testing.assert_close(
+        one["head.adaptor.linear.weight"], other["head.adaptor.linear.weight"], atol=1e-3, rtol=1e-2
+    )
 
 
 def test_a_trained_network_fails_an_obviously_bad_picture_and_passes_good_ones() -> None:
@@ -296,7 +308,13 @@ def test_a_trained_network_fails_an_obviously_bad_picture_and_passes_good_ones()
         plates(40),
         architecture=Architecture(hidden=64),
         preprocessing=preprocessing,
-        settings=TrainSettings(steps=120, positions=256),
+        settings=TrainSettings(
+            steps=120,
+            positions=256,
+            ema_decay=0.9,
+            learning_rate_adaptor=1e-3,
+            learning_rate_discriminator=2e-3,
+        ),
         device="cpu",
     )
     engine, fresh, bad = Engine(network, preprocessing, device="cpu"), plates(20, seed=9), plates(20, seed=10)
@@ -316,7 +334,7 @@ def test_real_bottles_are_told_from_broken_ones(data_root: Path, weights_file: P
         [dataset.read_image(path) for path in dataset.good_pictures(root)[:40]],
         architecture=Architecture(hidden=256),
         preprocessing=preprocessing,
-        settings=TrainSettings(weights=str(weights_file), steps=150, positions=512),
+        settings=TrainSettings(weights=str(weights_file), steps=150, positions=512, ema_decay=0.9),
         device="cpu",
     )
     engine = Engine(network, preprocessing, device="cpu")

@@ -29,12 +29,18 @@ def endpoints() -> tuple[str, str]:
 
 
 @pytest.fixture
-def publish(endpoints: tuple[str, str]) -> Iterator[Publish]:
-    """Opens publishers of camera `cam1` and recipe `part`; closes them when the test ends."""
+def publisher_settings(endpoints: tuple[str, str]) -> PublisherSettings:
+    """Of camera `cam1` and recipe `part`."""
+    return PublisherSettings(camera="cam1", recipe="part", work=endpoints[0], live=endpoints[1])
+
+
+@pytest.fixture
+def publish(publisher_settings: PublisherSettings) -> Iterator[Publish]:
+    """Opens publishers, with settings changed as asked; closes them when the test ends."""
     with ExitStack() as stack:
 
         def open_publisher(**changes: Any) -> FramePublisher:
-            fields = {"camera": "cam1", "recipe": "part", "work": endpoints[0], "live": endpoints[1], **changes}
+            fields = {**publisher_settings.model_dump(), **changes}
             return stack.enter_context(FramePublisher(PublisherSettings.model_validate(fields)))
 
         yield open_publisher

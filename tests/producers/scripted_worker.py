@@ -22,6 +22,7 @@ from producers.protocol import (
     Message,
     Ping,
     Pong,
+    Who,
     decode,
     encode,
 )
@@ -169,7 +170,7 @@ class ScriptedWorker:
         return self.exchange() + self.exchange()
 
     def exchange(self) -> list[Arrival]:
-        """All that arrives before the PONG to a PING that is sent now, PONGs aside."""
+        """All that arrives before the PONG to a PING that is sent now, PONGs aside; a WHO ends it, too."""
         mark, ends = self._ping(), time.monotonic() + PATIENCE_S
         arrivals: list[Arrival] = []
         while time.monotonic() < ends:
@@ -181,6 +182,8 @@ class ScriptedWorker:
                     return arrivals
                 continue
             arrivals.append(arrival)
+            if isinstance(arrival, Who):
+                return arrivals
         raise AssertionError(f"the publisher answered no PING within {PATIENCE_S} s")
 
     def pong(self, *, mono_us: int) -> Pong:

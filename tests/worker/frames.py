@@ -12,7 +12,7 @@ from worker.verdict import Decision, MapImage, Reason, RegionBox, Verdict
 SESSION = str(uuid.UUID(int=7))
 
 
-def tag(seq: int = 0, *, session: str = SESSION, camera: str = "cam1", **more: object) -> FrameTag:
+def tag(seq: int = 0, *, session: object = SESSION, camera: object = "cam1", **more: object) -> FrameTag:
     fields = {"camera": camera, "session": session, "seq": seq, "captured_ns": 1_700_000_000_000_000_000, **more}
     return FrameTag.model_validate({"simulated": True, **fields})
 

@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from worker.line import LineKeys, connect
+from worker.verdict import Verdict
 
 SIGHTLINE = [sys.executable, "-m", "worker.cli"]
 
@@ -48,3 +52,14 @@ def write_config(path: Path, *, line: str, redis: str, recipes: Path, endpoint: 
         encoding="utf-8",
     )
     return path
+
+
+def stored_verdicts(url: str, line: str) -> list[Verdict]:
+    """Every entry of a line's result stream."""
+    client = connect(url, timeout_s=5)
+    found: Any = client.xrange(LineKeys(line).results)
+    client.close()
+    return [
+        Verdict.from_fields(entry.decode(), {key.decode(): value for key, value in fields.items()})
+        for entry, fields in found
+    ]

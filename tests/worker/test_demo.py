@@ -54,7 +54,9 @@ def test_nothing_is_left_of_a_demo_that_is_stopped_in_the_middle(
     def both_daemons_run() -> bool:
         children[:] = psutil.Process(process.pid).children(recursive=True)
         commands = [" ".join(child.cmdline()) for child in children if child.status() != psutil.STATUS_ZOMBIE]
-        return all(any(word in command for command in commands) for word in ("redis-server", "cli worker", "cli camera"))
+        return all(
+            any(word in command for command in commands) for word in ("redis-server", "cli worker", "cli camera")
+        )
 
     try:
         assert eventually(both_daemons_run, 120)

@@ -10,8 +10,22 @@ import pytest
 import zmq
 
 from producers.frame import FrameId
-from producers.protocol import Bad, Credit, Done, Gone, Hello, Message, Ping, Pong, Refused, Who, decode, encode
-from producers.protocol import FRAME, FROM_WORKER
+from producers.protocol import (
+    FRAME,
+    FROM_WORKER,
+    Bad,
+    Credit,
+    Done,
+    Gone,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Refused,
+    Who,
+    decode,
+    encode,
+)
 from producers.publisher import FramePublisher, PublisherSettings
 from tests.worker.frames import frame, tag
 from worker.batcher import ReceivedFrame
@@ -115,6 +129,15 @@ def test_no_more_frames_are_in_hand_than_credit(port: int) -> None:
         assert taken.nothing_more()
 
 
+def test_verdicts_that_wait_for_redis_use_up_no_credit(port: int) -> None:
+    with publisher_at(port) as publisher, taking(port, credit=2) as taken:
+        for _ in range(10):
+            publisher.publish(PICTURE)
+        for _ in range(10):
+            taken.intake.judged(id_of(taken.next()))
+        assert taken.intake.holding == 10
+
+
 def test_a_paused_intake_takes_nothing_more(port: int) -> None:
     with publisher_at(port) as publisher, taking(port, credit=1) as taken:
         publisher.publish(PICTURE)
@@ -165,7 +188,7 @@ def test_a_publisher_that_comes_back_is_found_again(port: int) -> None:
                 got = taken.next(timeout_s=10)
                 sessions.add(id_of(got).session)
                 taken.intake.stored([id_of(got)])
-                assert eventually(lambda: publisher.counts()["open"] == 0)  # noqa: B023
+                assert eventually(lambda: publisher.counts()["open"] == 0)
         assert len(sessions) == 3
 
 
@@ -261,6 +284,15 @@ def test_a_frame_sent_twice_is_delivered_once(port: int, camera: FakeCamera) -> 
         camera.expect(Credit)
         for _ in range(2):
             camera.send(FRAME, frame(1).stamped(now=0, attempt=1).to_bytes(), frame(1).payload)
+        taken.next()
+        assert taken.nothing_more()
+
+
+def test_a_frame_given_up_twice_is_delivered_once(port: int, camera: FakeCamera) -> None:
+    with taking(port) as taken:
+        camera.expect(Credit)
+        for _ in range(2):
+            camera.send(*encode(Gone(reason="lost", frames=(tag(5),))))
         taken.next()
         assert taken.nothing_more()
 

@@ -28,7 +28,9 @@ CALIBRATION = Calibration(
 def judged(peak: float, *, late: bool = False) -> Verdict:
     grid = np.full((4, 4), -3.0, np.float32)
     grid[1, 2] = peak
-    inspection = Inspection(score=float(grid.max()) if math.isfinite(peak) else peak, grid=grid, size=(32, 32), box=(0, 0, 64, 64))
+    inspection = Inspection(
+        score=float(grid.max()) if math.isfinite(peak) else peak, grid=grid, size=(32, 32), box=(0, 0, 64, 64)
+    )
     return judge(
         received(0),
         inspection,

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import subprocess
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("torch")
 
@@ -17,10 +20,8 @@ from model.engine import Engine
 from producers.parts import draw_part
 from producers.publisher import FramePublisher, PublisherSettings
 from tests.conftest import RedisServer, start_redis, stop_redis
-from tests.worker.processes import eventually, running, sightline, write_config
+from tests.worker.processes import eventually, running, sightline, stored_verdicts, write_config
 from worker.demo.processes import free_ports
-from worker.line import LineKeys, connect
-from worker.reader import ResultReader
 from worker.verdict import Verdict
 
 
@@ -52,12 +53,10 @@ class Line:
         ]
 
     def all(self) -> list[Verdict]:
-        client = connect(self.redis_url, timeout_s=5)
-        found = client.xrange(LineKeys(self.line).results)
-        return [
-            Verdict.from_fields(entry.decode(), {key.decode(): value for key, value in fields.items()})
-            for entry, fields in found  # type: ignore[union-attr]
-        ]
+        return stored_verdicts(self.redis_url, self.line)
+
+    def worker(self, number: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        return running("worker", "--config", str(self.configs[number - 1]), log=self.folder / f"w{number}.log")
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
@@ -68,7 +67,7 @@ def whole(tmp_path: Path, redis_url: str, line: str, recipes: Path) -> Line:
     return Line(tmp_path, redis_url, line, recipes)
 
 
-def part(seed: int) -> np.ndarray:  # type: ignore[type-arg]
+def part(seed: int) -> NDArray[np.uint8]:
     return draw_part(np.random.default_rng(seed))[0]
 
 
@@ -80,7 +79,10 @@ def expect_one_verdict_each(whole: Line, frames: int) -> list[Verdict]:
 
 def test_verdicts_have_the_scores_that_the_engine_gives_the_same_pictures(whole: Line, recipes: Path) -> None:
     pictures = [part(seed) for seed in range(6)]
-    with whole.publisher as publisher, running("worker", "--config", str(whole.configs[0]), log=whole.folder / "w1.log"):
+    with (
+        whole.publisher as publisher,
+        whole.worker(1),
+    ):
         for picture in pictures:
             publisher.publish(picture)
         assert publisher.drain(60) == 0
@@ -95,7 +97,10 @@ def test_verdicts_have_the_scores_that_the_engine_gives_the_same_pictures(whole:
 
 
 def test_a_bad_frame_fails_by_name_and_its_neighbours_are_judged(whole: Line) -> None:
-    with whole.publisher as publisher, running("worker", "--config", str(whole.configs[0]), log=whole.folder / "w1.log"):
+    with (
+        whole.publisher as publisher,
+        whole.worker(1),
+    ):
         publisher.publish(part(0))
         publisher.publish(np.zeros((40, 40, 3), np.uint8), part_id="small")
         publisher.publish(np.zeros((256, 256), np.uint16), color="mono", part_id="grey")
@@ -110,15 +115,14 @@ def test_a_bad_frame_fails_by_name_and_its_neighbours_are_judged(whole: Line) ->
 
 
 def test_a_worker_killed_with_frames_in_hand_leaves_none_without_a_verdict(whole: Line) -> None:
-    logs = [whole.folder / f"w{number}.log" for number in (1, 2)]
     with whole.publisher as publisher:
-        with running("worker", "--config", str(whole.configs[0]), log=logs[0]) as first:
+        with whole.worker(1) as first:
             for seed in range(40):
                 publisher.publish(part(seed % 4))
             assert eventually(lambda: len(whole.all()) >= 5), whole.log("w1")
             os.kill(first.pid, signal.SIGKILL)
         assert len(whole.all()) < 40
-        with running("worker", "--config", str(whole.configs[1]), log=logs[1]):
+        with whole.worker(2):
             assert publisher.drain(60) == 0
             assert publisher.counts()["resent"] > 0
     verdicts = expect_one_verdict_each(whole, 40)
@@ -127,13 +131,13 @@ def test_a_worker_killed_with_frames_in_hand_leaves_none_without_a_verdict(whole
 
 def test_a_worker_told_to_stop_finishes_what_it_has_and_leaves_the_rest(whole: Line) -> None:
     with whole.publisher as publisher:
-        with running("worker", "--config", str(whole.configs[0]), log=whole.folder / "w1.log") as first:
+        with whole.worker(1) as first:
             for seed in range(40):
                 publisher.publish(part(seed % 4))
             assert eventually(lambda: len(whole.all()) >= 5), whole.log("w1")
             first.terminate()
             assert first.wait(30) == 0, whole.log("w1")
-        with running("worker", "--config", str(whole.configs[1]), log=whole.folder / "w2.log"):
+        with whole.worker(2):
             assert publisher.drain(60) == 0
     verdicts = expect_one_verdict_each(whole, 40)
     assert all(verdict.score is not None for verdict in verdicts)
@@ -145,7 +149,7 @@ def test_redis_killed_in_mid_run_delays_verdicts_and_loses_none(
     stop_redis(own_redis)
     durable = start_redis(tmp_path, "--appendonly", "yes", "--appendfsync", "always", port=own_redis.port)
     whole = Line(tmp_path, durable.url, line, recipes)
-    with whole.publisher as publisher, running("worker", "--config", str(whole.configs[0]), log=tmp_path / "w1.log"):
+    with whole.publisher as publisher, whole.worker(1):
         for seed in range(15):
             publisher.publish(part(seed % 4))
         assert eventually(lambda: len(whole.all()) >= 3), whole.log("w1")
@@ -166,7 +170,7 @@ def test_a_frame_whose_budget_is_over_is_not_passed(tmp_path: Path, redis_url: s
     whole.publisher.close()
     with FramePublisher(settings) as publisher:
         publisher.publish(part(0))
-        with running("worker", "--config", str(whole.configs[0]), log=tmp_path / "w1.log"):
+        with whole.worker(1):
             assert publisher.drain(60) == 0
     (verdict,) = expect_one_verdict_each(whole, 1)
     assert (verdict.passed, verdict.reason.word) == (False, "expired")
@@ -184,7 +188,7 @@ def test_a_folder_replayed_by_the_camera_daemon_has_one_verdict_a_picture(
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "torn.png").write_bytes(b"\x89PNG torn")
     (folder / "empty.jpg").write_bytes(b"")
-    with running("worker", "--config", str(whole.configs[0]), log=whole.folder / "w1.log"):
+    with whole.worker(1):
         live = f"tcp://127.0.0.1:{free_ports(1)[0]}"
         done = sightline("camera", str(folder), "--camera=cam1", f"--work={endpoint}", f"--live={live}")
     assert done.returncode == 0, done.stderr

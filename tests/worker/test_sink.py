@@ -12,6 +12,7 @@ import redis
 from producers.frame import FrameId
 from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.worker.frames import verdict
+from tests.worker.processes import stored_verdicts
 from worker.errors import ResultsUnavailable
 from worker.line import LineKeys
 from worker.sink import Judged, ResultSink, ResultWriter
@@ -28,18 +29,10 @@ def now_judged(*verdicts: Verdict) -> list[Judged]:
     return [Judged(verdict, time.monotonic()) for verdict in verdicts]
 
 
-def entries(url: str, line: str) -> list[Verdict]:
-    found = redis.Redis.from_url(url).xrange(LineKeys(line).results)
-    return [
-        Verdict.from_fields(entry.decode(), {key.decode(): value for key, value in fields.items()})
-        for entry, fields in found  # type: ignore[union-attr]
-    ]
-
-
 def test_a_verdict_is_stored_with_all_that_was_said(redis_url: str, line: str) -> None:
     original = verdict(1, passed=False, part_id="p")
     assert sink_at(redis_url, line).store(now_judged(original)) == ["stored"]
-    (read,) = entries(redis_url, line)
+    (read,) = stored_verdicts(redis_url, line)
     assert read.latency_us["store"] >= 0
     assert read.model_copy(update={"entry": "", "latency_us": original.latency_us}) == original
 
@@ -49,7 +42,7 @@ def test_a_frame_stored_again_is_a_duplicate_and_the_first_verdict_stands(redis_
     words = sink.store(now_judged(verdict(1, passed=False), verdict(1), verdict(2)))
     assert words == ["stored", "duplicate", "stored"]
     assert sink.store(now_judged(verdict(2, passed=False))) == ["duplicate"]
-    assert [(read.tag.seq, read.passed) for read in entries(redis_url, line)] == [(1, False), (2, True)]
+    assert [(read.tag.seq, read.passed) for read in stored_verdicts(redis_url, line)] == [(1, False), (2, True)]
 
 
 def test_an_older_frame_stored_late_is_not_lost(redis_url: str, line: str) -> None:
@@ -76,7 +69,7 @@ def test_a_pass_after_its_budget_becomes_a_late_fail_by_the_clock_of_redis(redis
         )
     )
     assert words == ["late", "stored", "stored"]
-    assert [(read.decision, read.reason.word) for read in entries(redis_url, line)] == [
+    assert [(read.decision, read.reason.word) for read in stored_verdicts(redis_url, line)] == [
         ("fail", "late"),
         ("pass", "ok"),
         ("fail", "defect"),
@@ -86,14 +79,14 @@ def test_a_pass_after_its_budget_becomes_a_late_fail_by_the_clock_of_redis(redis
 def test_the_bits_expire_after_thirty_days(redis_url: str, line: str) -> None:
     sink_at(redis_url, line).store(now_judged(verdict(1)))
     ttl = redis.Redis.from_url(redis_url).ttl(LineKeys(line).seen(verdict(1).tag.id))
-    assert 30 * 86_400 - 10 < int(ttl) <= 30 * 86_400  # type: ignore[arg-type]
+    assert 30 * 86_400 - 10 < int(ttl) <= 30 * 86_400
 
 
 def test_old_entries_are_trimmed(redis_url: str, line: str) -> None:
     sink = sink_at(redis_url, line, max_results=1)
     for start in range(0, 1000, 50):
         sink.store(now_judged(*(verdict(seq) for seq in range(start, start + 50))))
-    assert len(entries(redis_url, line)) < 500
+    assert len(stored_verdicts(redis_url, line)) < 500
 
 
 def test_a_stream_of_a_wrong_type_refuses_and_leaves_no_bit_behind(redis_url: str, line: str) -> None:
@@ -166,7 +159,7 @@ def test_a_worker_that_writes_is_online(writer: ResultWriter, own_redis: RedisSe
     ends = time.monotonic() + 5
     while not client.exists(LineKeys(line).worker("w1")) and time.monotonic() < ends:
         time.sleep(0.01)
-    assert 0 < int(client.ttl(LineKeys(line).worker("w1"))) <= 10  # type: ignore[arg-type]
+    assert 0 < int(client.ttl(LineKeys(line).worker("w1"))) <= 10
 
 
 def test_verdicts_wait_while_redis_is_stopped_and_are_stored_in_order_when_it_goes_on(
@@ -181,7 +174,7 @@ def test_verdicts_wait_while_redis_is_stopped_and_are_stored_in_order_when_it_go
     assert [frame.seq for frame in stored.frames] == [0]
     os.kill(own_redis.process.pid, signal.SIGCONT)
     assert stored.wait_for(60)
-    assert [read.tag.seq for read in entries(own_redis.url, line)] == list(range(60))
+    assert [read.tag.seq for read in stored_verdicts(own_redis.url, line)] == list(range(60))
 
 
 def test_verdicts_survive_a_redis_that_is_killed_and_comes_back(
@@ -194,7 +187,7 @@ def test_verdicts_survive_a_redis_that_is_killed_and_comes_back(
     again = start_redis(own_redis.folder, port=own_redis.port)
     try:
         assert stored.wait_for(5)
-        assert [read.tag.seq for read in entries(again.url, line)] == list(range(5))
+        assert [read.tag.seq for read in stored_verdicts(again.url, line)] == list(range(5))
     finally:
         stop_redis(again)
 

@@ -54,7 +54,14 @@ def test_an_entry_that_lacks_a_field_is_an_error_not_a_pass(field: str) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("decision", b"PASS"), ("reason_code", b"99"), ("score", b"x"), ("seq", b"-1"), ("regions", b"{"), ("map_lo", b"")],
+    [
+        ("decision", b"PASS"),
+        ("reason_code", b"99"),
+        ("score", b"x"),
+        ("seq", b"-1"),
+        ("regions", b"{"),
+        ("map_lo", b""),
+    ],
 )
 def test_an_entry_with_a_damaged_field_is_an_error(field: str, value: bytes) -> None:
     with pytest.raises(ResultError):
