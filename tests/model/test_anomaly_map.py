@@ -65,7 +65,8 @@ def test_a_cached_smoothing_matrix_cannot_be_changed() -> None:
 @given(grid=grids)
 def test_a_smooth_map_stays_between_the_lowest_and_the_highest_cell(grid: Grid) -> None:
     smooth = anomaly_map.smooth(grid, (24, 40))
-    assert (smooth.shape, smooth.dtype) == ((24, 40), np.float32)
+    assert smooth.shape == (24, 40)
+    assert smooth.dtype == np.float32
     assert grid.min() - 1e-3 <= smooth.min()
     assert smooth.max() <= grid.max() + 1e-3
 

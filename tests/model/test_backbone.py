@@ -30,6 +30,13 @@ def state() -> dict[str, torch.Tensor]:
     return dict(build_backbone("resnet18", seed=5).state_dict())
 
 
+def store(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    if path.suffix == ".pth":
+        torch.save(tensors, path)
+    else:
+        save_file(tensors, path)
+
+
 def refusal(weights: Path | str, name: str = "resnet18") -> str:
     with pytest.raises(DataError) as caught:
         build_backbone(name, weights=str(weights))
@@ -98,7 +105,7 @@ def test_levels_that_do_not_exist_are_refused(levels: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_come_back_from_a_file_exactly(tmp_path: Path, suffix: str) -> None:
     path, tensors = tmp_path / f"trunk{suffix}", state()
-    _ = torch.save(tensors, path) if suffix == ".pth" else save_file(tensors, path)
+    store(tensors, path)
     for key, value in build_backbone("resnet18", weights=str(path)).state_dict().items():
         assert torch.equal(value, tensors[key]), key
 
@@ -127,7 +134,7 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path: Path, suffix: str, cont
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_truncated_weights_file_is_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
-    _ = torch.save(state(), path) if suffix == ".pth" else save_file(state(), path)
+    store(state(), path)
     path.write_bytes(path.read_bytes()[:100_000])
     refusal(path)
 

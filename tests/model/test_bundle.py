@@ -69,7 +69,7 @@ def test_a_bundle_is_two_files_and_neither_is_a_pickle(small_bundle: Path) -> No
     for path in small_bundle.iterdir():
         content = path.read_bytes()
         assert not content.startswith((b"PK", b"\x80"))
-        with pytest.raises(ValueError, match="opcode|pickle|expected|exhausted|unknown"):
+        with pytest.raises(ValueError, match=r"opcode|pickle|expected|exhausted|unknown"):
             list(pickletools.genops(content))
 
 

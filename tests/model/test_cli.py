@@ -105,9 +105,7 @@ def test_an_unreadable_good_picture_is_named_skipped_and_counted(good: Path, tmp
 
 
 def test_a_picture_s_name_is_printed_whole_whatever_brackets_it_has(good: Path, tmp_path: Path) -> None:
-    for name in ("part[red].png", "part[", "part[/]"):
-        path = good / "train" / "good" / name
-        _ = path.write_bytes(b"") if path.suffix else None
+    (good / "train" / "good" / "part[red].png").write_bytes(b"")
     result = sightline("train", good, "--out", tmp_path / "plate", *QUICK)
     assert result.exit_code == 0, repr(result.exception)
     assert "part[red].png" in result.stderr

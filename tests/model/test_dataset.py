@@ -92,7 +92,9 @@ def test_a_picture_is_read_as_stored_whatever_its_exif_orientation_says(tmp_path
     exif = b"Exif\0\0" + tiff
     turned = tmp_path / "turned.jpg"
     turned.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
-    assert cv2.imread(str(turned)).shape[:2] == (6, 4)  # the tag is understood
+    shown = cv2.imread(str(turned))
+    assert shown is not None
+    assert shown.shape[:2] == (6, 4)  # the tag is understood
     assert dataset.read_image(turned).shape[:2] == (4, 6)
 
 
@@ -173,7 +175,10 @@ def test_a_missing_or_empty_train_good_folder_is_named(tmp_path: Path, build: st
     folder = tmp_path / "train" / "good"
     if build != "nothing":
         folder.parent.mkdir()
-        _ = folder.touch() if build == "file" else folder.mkdir()
+        if build == "file":
+            folder.touch()
+        else:
+            folder.mkdir()
     with pytest.raises(DataError) as caught:
         dataset.good_pictures(tmp_path)
     assert str(folder) in str(caught.value)

@@ -18,7 +18,16 @@ from model.engine import Engine
 from model.errors import DataError
 from model.preprocessing import Image, Preprocessing
 from model.simplenet import AnomalousFeatureGenerator, Head
-from model.training import TrainSettings, draw, extract_features, split, spread, train, train_head
+from model.training import (
+    RELATIVE_SIGMA_RANDOM,
+    TrainSettings,
+    draw,
+    extract_features,
+    split,
+    spread,
+    train,
+    train_head,
+)
 from tests.model.small import ARCHITECTURE, PREPROCESSING, is_one_sentence, plates, small_network
 
 QUICK = TrainSettings(steps=4, positions=32)
@@ -133,11 +142,12 @@ def test_what_is_kept_is_a_moving_average_with_its_batch_norm_buffers_not_the_la
         assert not torch.equal(last.state_dict()[key], averaged.state_dict()[key]), key
 
 
-def test_a_moving_average_lies_between_the_iterates_it_averages() -> None:
-    iterates = [fit(small_head(), cache(), ema_decay=0.0, steps=steps).state_dict() for steps in (1, 2)]
-    averaged = fit(small_head(), cache(), ema_decay=0.75, steps=2).state_dict()
+@pytest.mark.parametrize(("decay", "kept"), [(0.75, 2 / 11), (0.1, 0.1)])
+def test_the_second_step_s_average_keeps_the_smaller_of_the_decay_and_two_elevenths(decay: float, kept: float) -> None:
+    one, two = (fit(small_head(), cache(), ema_decay=0.0, steps=steps).state_dict() for steps in (1, 2))
+    averaged = fit(small_head(), cache(), ema_decay=decay, steps=2).state_dict()
     for key in ("adaptor.linear.weight", "discriminator.out.weight", "discriminator.norm.running_var"):
-        torch.testing.assert_close(averaged[key], 0.75 * iterates[0][key] + 0.25 * iterates[1][key])
+        torch.testing.assert_close(averaged[key], kept * one[key] + (1 - kept) * two[key])
 
 
 def test_the_average_of_a_short_training_has_forgotten_its_start() -> None:
@@ -169,7 +179,9 @@ def test_whole_pictures_are_drawn_where_no_positions_are_asked_for() -> None:
     features = cache()
     drawn = next(iter(draw(features, TrainSettings(positions=0, batch_images=2), Generator().manual_seed(0))))
     assert drawn.shape == (8, 6)
-    pictures = [index for index in range(5) if any(torch.equal(features[index], part) for part in drawn.split(4))]
+    pictures = [
+        index for index in range(5) if any(torch.equal(features[index], part) for part in drawn.reshape(2, 4, 6))
+    ]
     assert len(pictures) == 2
 
 
@@ -204,14 +216,14 @@ def test_training_like_the_paper_reports_the_numbers_it_used() -> None:
     assert used.provenance()["steps"] == 320
 
 
-def test_without_a_sigma_it_is_a_tenth_of_the_training_features_spread() -> None:
+def test_without_a_sigma_it_is_a_share_of_the_training_features_spread() -> None:
     images: list[Image] = [*plates(10)]
     _, _, used = train(images, architecture=ARCHITECTURE, preprocessing=PREPROCESSING, settings=QUICK, device="cpu")
     training, _ = split(10, holdout=QUICK.holdout, seed=QUICK.seed)
     features = extract_features(
         small_network(), PREPROCESSING, [images[i] for i in training], device="cpu", progress=lambda *told: None
     )
-    assert used.sigma == pytest.approx(0.1 * spread(features.flatten(0, 1)))
+    assert used.sigma == pytest.approx(RELATIVE_SIGMA_RANDOM * spread(features.flatten(0, 1)))
     assert features.shape == (8, 16, 384)
 
 
@@ -311,7 +323,6 @@ def test_a_trained_network_fails_an_obviously_bad_picture_and_passes_good_ones()
         settings=TrainSettings(
             steps=120,
             positions=256,
-            ema_decay=0.9,
             learning_rate_adaptor=1e-3,
             learning_rate_discriminator=2e-3,
         ),
@@ -334,7 +345,7 @@ def test_real_bottles_are_told_from_broken_ones(data_root: Path, weights_file: P
         [dataset.read_image(path) for path in dataset.good_pictures(root)[:40]],
         architecture=Architecture(hidden=256),
         preprocessing=preprocessing,
-        settings=TrainSettings(weights=str(weights_file), steps=150, positions=512, ema_decay=0.9),
+        settings=TrainSettings(weights=str(weights_file), steps=150, positions=512),
         device="cpu",
     )
     engine = Engine(network, preprocessing, device="cpu")

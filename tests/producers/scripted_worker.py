@@ -138,6 +138,10 @@ class ScriptedWorker:
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
+    def has_something(self, *, wait_s: float) -> bool:
+        """Whether anything arrives within a moment."""
+        return bool(self._socket.poll(int(wait_s * 1000)))
+
     def receive(self, *, patience_s: float = PATIENCE_S, pinging: bool = True) -> Arrival:
         """The next thing that arrives, PONGs aside. While it waits it pings, so that it stays alive."""
         ends = time.monotonic() + patience_s

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.producers.conftest import Dial
 from tests.producers.scripted_worker import Arrival, ScriptedWorker
 
 PICTURE = np.full((6, 8, 3), 77, np.uint8)
-START_S = 30.0  # a process imports for a while on a busy machine
+START_S = 20.0  # a process imports for a while on a busy machine
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -63,11 +64,16 @@ def part_of(arrival: Arrival) -> tuple[str | None, str]:
     return content["frames"][0]["part_id"], content["reason"]
 
 
-def answer(worker: ScriptedWorker, count: int) -> list[tuple[str | None, str]]:
+def answer(camera: "subprocess.Popen[str]", worker: ScriptedWorker, count: int) -> list[tuple[str | None, str]]:
     """Takes so many frames or GONEs, says that their verdicts are stored, returns what they were."""
-    seen = []
-    for _ in range(count):
-        arrival = worker.receive(patience_s=START_S)
+    seen: list[tuple[str | None, str]] = []
+    ends = time.monotonic() + START_S
+    while len(seen) < count:
+        if not worker.has_something(wait_s=0.2):
+            assert camera.poll() is None, "the camera has ended"
+            assert time.monotonic() < ends, f"only {len(seen)} of {count} came"
+            continue
+        arrival = worker.receive()
         seen.append(part_of(arrival))
         worker.stored(arrival[0].id if isinstance(arrival, tuple) else frame_id_of(arrival))
     return seen
@@ -86,7 +92,7 @@ def test_it_ends_well_when_every_frame_has_its_verdict(start: Start, dial: Dial,
     assert (header.camera, header.recipe, header.budget_ms, header.part_id) == ("cam1", "part", 60_000, "a.png")
     assert header.simulated, "a folder must not open a real gate"
     worker.stored(header.id)
-    assert answer(worker, 2) == [("b.png", "frame"), ("c.png", "frame")]
+    assert answer(camera, worker, 2) == [("b.png", "frame"), ("c.png", "frame")]
     code, said = ended(camera)
     assert code == ExitCode.OK
     assert "Traceback" not in said
@@ -112,7 +118,7 @@ def test_an_unreadable_picture_ends_as_bad_frame_with_its_part(start: Start, dia
     (pictures / "b.png").write_bytes(b"torn")
     camera, worker = start(pictures), dial()
     worker.hello(credit=9)
-    assert sorted(answer(worker, 3)) == [("a.png", "frame"), ("b.png", "bad_frame"), ("c.png", "frame")]
+    assert sorted(answer(camera, worker, 3)) == [("a.png", "frame"), ("b.png", "bad_frame"), ("c.png", "frame")]
     assert ended(camera)[0] == ExitCode.OK
 
 
@@ -122,7 +128,7 @@ def test_a_picture_with_a_very_long_path_is_inspected_like_any_other(start: Star
     (pictures / "b.png").rename(deep / "b.png")
     camera, worker = start(pictures), dial()
     worker.hello(credit=9)
-    assert [end for _, end in answer(worker, 3)] == ["frame"] * 3
+    assert [end for _, end in answer(camera, worker, 3)] == ["frame"] * 3
     assert ended(camera)[0] == ExitCode.OK
 
 
@@ -131,7 +137,7 @@ def test_a_picture_whose_name_is_not_text_is_inspected_like_any_other(start: Sta
     (pictures / "b.png").rename(os.fsdecode(os.fsencode(pictures) + b"/b\xff.png"))
     camera, worker = start(pictures), dial()
     worker.hello(credit=9)
-    assert [end for _, end in answer(worker, 3)] == ["frame"] * 3
+    assert [end for _, end in answer(camera, worker, 3)] == ["frame"] * 3
     assert ended(camera)[0] == ExitCode.OK
 
 
@@ -156,7 +162,7 @@ def test_sigterm_does_not_wait_for_the_next_picture(start: Start, dial: Dial, pi
     """At a slow rate that would be longer than a service manager has patience."""
     camera, worker = start(pictures, "--rate", "0.05"), dial()
     worker.hello(credit=9)
-    assert answer(worker, 1) == [("a.png", "frame")]
+    assert answer(camera, worker, 1) == [("a.png", "frame")]
     camera.send_signal(signal.SIGTERM)
     try:
         assert camera.wait(5) == ExitCode.OK

@@ -94,9 +94,9 @@ def test_a_damaged_picture_yields_a_size_or_a_bad_frame(data: st.DataObject, enc
 
 @pytest.mark.parametrize("filling", [b"\xff", b"\xff\xc4\x00\x02"], ids=["fill bytes", "empty segments"])
 def test_a_payload_without_a_size_is_given_up_at_once_however_large(filling: bytes) -> None:
-    """A file torn on erased flash is all 0xFF; searching 16 MiB of it byte by byte would stop the line."""
-    payload = b"\xff\xd8" + filling * ((16 << 20) // len(filling))
+    """A file torn on erased flash is all 0xFF; searching 8 MiB of it byte by byte would stop the line."""
+    payload = b"\xff\xd8" + filling * ((8 << 20) // len(filling))
     started = time.process_time()
     with pytest.raises(BadFrame):
         encoded_shape(payload, "jpeg")
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 0.3

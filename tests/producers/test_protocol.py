@@ -30,7 +30,7 @@ from producers.protocol import (
 )
 
 SESSION = "0f8fad5b-d9cb-469f-a165-70867728950e"
-FUZZ = settings(max_examples=200, deadline=None)
+FUZZ = settings(max_examples=120, deadline=None)
 KINDS = [message.kind for message in (*FROM_WORKER, *FROM_PUBLISHER)]
 
 counts = st.integers(0, 2**53)
@@ -59,7 +59,7 @@ hellos = st.builds(
 from_worker: st.SearchStrategy[Message] = st.one_of(
     hellos,
     st.builds(Credit, total=counts),
-    st.builds(Ping, mono_us=counts, total=counts, held=frame_ids),
+    st.builds(Ping, mono_us=counts, total=counts, held=counts),
     st.builds(Done, stored=frame_ids, judged=frame_ids),
     st.builds(Busy, id=st.text(max_size=128), why=st.text(max_size=256)),
     st.builds(Bad, n=counts),
@@ -108,10 +108,10 @@ def test_every_kind_is_the_version_and_a_letter_of_its_own() -> None:
 
 
 def test_lists_travel_in_the_payload_and_all_else_in_the_header() -> None:
-    kind, header, payload = encode(Ping(mono_us=1, total=2, held=("a",)))
-    assert kind == b"1P"
-    assert json.loads(header) == {"mono_us": 1, "total": 2}
-    assert json.loads(payload) == {"held": ["a"]}
+    kind, header, payload = encode(Done(stored=("a", "b"), judged=()))
+    assert (kind, header) == (b"1D", b"{}")
+    assert json.loads(payload) == {"stored": ["a", "b"], "judged": []}
+    assert encode(Ping(mono_us=1, total=2, held=3)) == [b"1P", b'{"mono_us": 1, "total": 2, "held": 3}', b""]
     assert encode(Bye()) == [b"1Q", b"{}", b""]
 
 
@@ -148,7 +148,10 @@ def test_any_json_is_a_message_or_a_protocol_error(kind: bytes, header: object, 
         parts = [kind, json.dumps(header).encode(), json.dumps(payload).encode()]
         assert isinstance(decode(parts, (*FROM_WORKER, *FROM_PUBLISHER)), Message)
     except ProtocolError as error:
-        assert "\n" not in str(error)
+        said = str(error)
+    else:
+        said = "it was read"
+    assert "\n" not in said
 
 
 @FUZZ
@@ -164,7 +167,10 @@ def test_a_damaged_message_is_a_message_or_a_protocol_error(message: Message, da
     try:
         assert isinstance(decode(parts, (*FROM_WORKER, *FROM_PUBLISHER)), Message)
     except ProtocolError as error:
-        assert str(error)
+        said = str(error)
+    else:
+        said = "it was read"
+    assert said
 
 
 @pytest.mark.parametrize(
@@ -221,24 +227,25 @@ def test_a_protocol_error_names_the_field_that_is_wrong() -> None:
         decode(hello_with(longest_batch_ms=-1), FROM_WORKER)
 
 
-def test_a_message_above_1_mib_is_refused_before_it_is_parsed() -> None:
-    with pytest.raises(ProtocolError, match="1 MiB"):
+def test_a_message_above_its_limit_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(ProtocolError, match="MiB at most"):
         decode([b"1D", b"{}", b" " * MAX_CONTROL_BYTES], FROM_WORKER)
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        lambda held: Ping(mono_us=1, total=1, held=held),
         lambda held: Done(stored=held),
         lambda held: Hello(
             name="w1", incarnation="1", camera="cam1", recipes=(), max_frame_bytes=1, longest_batch_ms=1, held=held
         ),
     ],
-    ids=["ping", "done", "hello"],
+    ids=["done", "hello"],
 )
 def test_a_worker_that_holds_all_the_verdicts_it_may_can_still_say_so(message: Any) -> None:
-    """20,000 verdicts may wait for Redis (`hold_verdicts`), and ids of long-lived sessions of well-named cameras are
-    long: a list that the publisher refuses makes the worker seem dead just when Redis is away."""
+    """20,000 verdicts may wait for Redis (`hold_verdicts`), and ids are long where cameras are well named.
+
+    A list that the publisher refuses makes the worker seem dead just when Redis is away.
+    """
     held = tuple(f"line3-station-12/{SESSION}/{12_000_000 + n}" for n in range(20_000))
     assert decode(encode(message(held)), FROM_WORKER) == message(held)

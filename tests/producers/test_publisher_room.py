@@ -68,6 +68,7 @@ def test_block_makes_publish_wait_for_bytes_too(publish: Publish) -> None:
 def test_interrupt_frees_a_waiting_publish_and_its_frame_is_kept(publish: Publish, dial: Dial) -> None:
     publisher = publish(retain_frames=1)
     publisher.publish(PICTURE)
+    wait_until(lambda: publisher.counts()["captured"] == 1, what="the publisher has the frame")
     camera = publish_in_background(publisher, 3)
     assert watch_open(publisher, seconds=0.2) == 1
     publisher.interrupt()

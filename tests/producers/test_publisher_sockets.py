@@ -71,7 +71,7 @@ def test_a_second_publisher_on_the_same_port_is_told_that_it_is_taken(
 
 
 def test_a_second_publisher_on_the_same_ipc_path_is_told_that_it_is_taken(publish: Publish, tmp_path: Path) -> None:
-    """libzmq unlinks the path and binds: the first publisher would be deaf for ever, and not know it."""
+    """The path is unlinked by libzmq before it binds: the first publisher would be deaf for ever, and not know it."""
     first = publish(work=f"ipc://{tmp_path}/work", live=f"ipc://{tmp_path}/live")
     with pytest.raises(AddressTaken):
         publish(work=first.settings.work, live=f"ipc://{tmp_path}/other")
@@ -96,7 +96,7 @@ def test_a_folder_that_does_not_exist_is_no_address(publish: Publish, tmp_path: 
 
 @pytest.mark.parametrize("end", ["work", "live"])
 @pytest.mark.parametrize(
-    "address", ["tcp://0.0.0.0:*", "tcp://*:*", "tcp://[::]:*", "tcp://eth0:*", "ws://127.0.0.1:*"]
+    "address", ["tcp://0.0.0.0:*", "tcp://*:*", "tcp://[::]:*", "tcp://eth0:*", "tcp://127.evil.example:*"]
 )
 def test_an_address_that_others_can_reach_is_refused(publish: Publish, end: str, address: str) -> None:
     with pytest.raises(SettingsError, match="insecure"):
@@ -107,7 +107,9 @@ def test_an_address_that_others_can_reach_is_opened_if_that_is_written_out(publi
     assert publish(work="tcp://0.0.0.0:*", insecure=True).counts()["open"] == 0
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:http", "tcp://127.0.0.1:99999", "tcp://127.0.0.1", "ipc://"])
+@pytest.mark.parametrize(
+    "address", ["ws://127.0.0.1:*", "tcp://127.0.0.1:http", "tcp://127.0.0.1:99999", "tcp://127.0.0.1", "ipc://"]
+)
 def test_what_is_no_address_is_a_settings_error(publish: Publish, address: str) -> None:
     """A slip in a file must not look like a port that somebody else has, or bind a port that nobody named."""
     with pytest.raises(SettingsError):
@@ -136,11 +138,11 @@ def test_garbage_never_stops_the_publisher_and_is_counted(publish: Publish, dial
         (worker if sent % 2 else stranger).send(*parts)
 
     throw()
+    worker.hello(credit=1)  # some of the garbage may have been a BYE
     worker.settle()
     assert Who() in stranger.settle()
     assert publisher._dispatcher.messages_refused > sent / 2
     name = publisher.publish(PICTURE)
-    worker.grant(1000)
     assert worker.frame()[0].id == name
 
 
