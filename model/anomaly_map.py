@@ -50,7 +50,7 @@ def regions(grid: Grid, *, threshold: float, box: Box) -> list[Region]:
         threshold: a score.
         box: the frame rectangle that the grid covers.
     """
-    above = (grid > threshold).astype(np.uint8)
+    above = (grid.astype(np.float64) > threshold).astype(np.uint8)  # as the score is compared, not in float32
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     height, width = grid.shape
     cell_w, cell_h = box[2] / width, box[3] / height

@@ -55,6 +55,8 @@ def build_backbone(name: str, *, levels: Sequence[int] = (2, 3), weights: str = 
     """
     if name not in BACKBONES:
         raise DataError(f"unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}")
+    if not levels or not set(levels) <= {1, 2, 3}:
+        raise DataError(f"levels {tuple(levels)} can't be had: choose some of 1, 2, 3")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = Backbone(getattr(models, name)(weights=None), levels)
@@ -73,14 +75,21 @@ def build_backbone(name: str, *, levels: Sequence[int] = (2, 3), weights: str = 
 
 
 def _download(name: BackboneName) -> dict[str, Tensor]:
+    weights = models.get_model_weights(name)["IMAGENET1K_V1"]
     try:
-        state: dict[str, Tensor] = models.get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True)
-    except OSError as error:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (
+        Exception
+    ) as error:  # no network, a damaged file in the cache, or one that holds code: all the same to a user
         raise DataError(
-            f"ImageNet weights for {name} could not be downloaded ({error}); "
+            f"ImageNet weights for {name} can't be had ({_first_line(error)}); "
             "fetch them where there is a network and pass the file: --weights FILE"
         ) from error
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -93,7 +102,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # foreign readers raise anything at all; the border maps it
-        raise DataError(f"weights file {path} can't be read: {str(error).splitlines()[0]}") from error
+        raise DataError(f"weights file {path} can't be read as a plain state dict ({type(error).__name__})") from error
     if not isinstance(state, dict):
         raise DataError(f"weights file {path} holds no state dict")
     return state

@@ -10,13 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from model.backbone import build_backbone
+from model.backbone import BACKBONES, BackboneName, build_backbone
 from model.calibration import Calibration
-from model.errors import BundleError
+from model.errors import BundleError, DataError
 from model.preprocessing import InputContract, Preprocessing
 from model.simplenet import FeatureExtractor, Head, SimpleNet, feature_channels
 
@@ -28,10 +28,17 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    backbone: str = "resnet18"
-    levels: tuple[int, ...] = (2, 3)
-    patch_size: int = 3
-    hidden: int = 1024
+    backbone: BackboneName = "resnet18"
+    levels: tuple[Literal[1, 2, 3], ...] = Field(default=(2, 3), min_length=1)
+    patch_size: int = Field(default=3, ge=1, le=31)
+    hidden: int = Field(default=1024, ge=1, le=65_536)
+
+    @field_validator("patch_size")
+    @classmethod
+    def _odd(cls, patch_size: int) -> int:
+        if patch_size % 2 == 0:
+            raise ValueError("a neighbourhood has a middle: its size must be odd")
+        return patch_size
 
     def build(self, *, weights: str, seed: int = 0) -> SimpleNet:
         """A network with an untrained head; `weights` and `seed` as in `build_backbone`.
@@ -42,6 +49,17 @@ class Architecture(BaseModel):
         backbone = build_backbone(self.backbone, levels=self.levels, weights=weights, seed=seed)
         channels = feature_channels(backbone, (32, 32))
         return SimpleNet(FeatureExtractor(backbone, patch_size=self.patch_size), Head(channels, hidden=self.hidden))
+
+
+def architecture_for(backbone: str) -> Architecture:
+    """The default architecture on a backbone of this name.
+
+    Raises:
+        DataError: there is no such backbone.
+    """
+    if backbone not in BACKBONES:
+        raise DataError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
+    return Architecture(backbone=backbone)
 
 
 class Manifest(BaseModel):
@@ -112,17 +130,28 @@ def write_bundle(out: Path, network: SimpleNet, **manifest: object) -> Bundle:
             fresh.mkdir()
             _write_synced(fresh / WEIGHTS, tensors)
             _write_synced(fresh / MANIFEST, text)
-            if out.exists():
-                out.rename(Path(scratch) / "old")
-            fresh.rename(out)
+            _exchange(out, fresh, old=Path(scratch) / "old")
     except OSError as error:
         raise BundleError(f"bundle {out} can't be written: {error}") from error
     return Bundle(network.eval(), described, hashlib.sha256(text).hexdigest())
 
 
+def _exchange(out: Path, fresh: Path, *, old: Path) -> None:
+    """Puts `fresh` in the place of `out`; if that fails, what was there comes back."""
+    if not out.exists():
+        fresh.rename(out)
+        return
+    out.rename(old)
+    try:
+        fresh.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+
+
 def refuse_foreign(out: Path) -> None:
-    """Raises `BundleError` if `out` exists and is no bundle: training must not wipe somebody's folder."""
-    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
+    """Raises `BundleError` if `out` holds anything but a bundle: training must not wipe somebody's folder."""
+    if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= {MANIFEST, WEIGHTS}):
         raise BundleError(f"{out} exists and is not a bundle; choose another --out")
 
 
@@ -156,9 +185,9 @@ def _parse_manifest(path: Path, text: bytes) -> Manifest:
         return Manifest.model_validate(json.loads(text))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]) or "it"
         raise BundleError(f"bundle {path} has a bad manifest: {where}: {first['msg']}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"bundle {path} has a bad manifest: it is not JSON") from error
 
 

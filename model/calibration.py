@@ -55,6 +55,27 @@ class Calibration(BaseModel):
         return (score - self.median) / (self.threshold - self.median)
 
 
+def rate_and_rank(n: int, false_reject_rate: float | None) -> tuple[float, int]:
+    """The false-reject rate a, by default the larger of 1 % and 1 / (n + 1), and the rank k = ceil((n + 1)(1 - a)).
+
+    Raises:
+        DataError: fewer than two held-out pictures, a rate that is none, or one that n pictures can't promise.
+    """
+    if n < 2:
+        raise DataError(f"a threshold needs at least two held-out good pictures, there are {n}")
+    smallest = 1 / (n + 1)
+    rate = max(0.01, smallest) if false_reject_rate is None else false_reject_rate
+    if not 0 < rate < 1:
+        raise DataError(f"a false-reject rate lies between 0 and 1, not at {rate:g}")
+    rank = math.ceil(round((n + 1) * (1 - rate), 9))  # rounded: (n + 1)(1 - 1 / (n + 1)) must be n, not n + 1e-16
+    if not 1 <= rank <= n:
+        raise DataError(
+            f"a false-reject rate of {rate:g} can't be promised from {n} held-out good pictures: "
+            f"the smallest possible is {smallest:.4g}"
+        )
+    return rate, rank
+
+
 def calibrate(scores: Sequence[float], *, false_reject_rate: float | None = None) -> Calibration:
     """Threshold = k-th smallest score, k = ceil((n + 1)(1 - a)).
 
@@ -66,20 +87,14 @@ def calibrate(scores: Sequence[float], *, false_reject_rate: float | None = None
         DataError: n is too small for the rate, a score is not finite, or the scores are all alike.
     """
     n = len(scores)
-    if n == 0 or not np.isfinite(scores).all():
-        raise DataError("calibration needs finite scores of at least one held-out good picture")
-    smallest = 1 / (n + 1)
-    rate = max(0.01, smallest) if false_reject_rate is None else false_reject_rate
-    rank = math.ceil(round((n + 1) * (1 - rate), 9))  # rounded: (n + 1)(1 - 1 / (n + 1)) must be n, not n + 1e-16
-    if not 1 <= rank <= n:
-        raise DataError(
-            f"a false-reject rate of {rate:g} can't be promised from {n} held-out good pictures: "
-            f"the smallest possible is {smallest:.4g}"
-        )
+    rate, rank = rate_and_rank(n, false_reject_rate)
+    if not np.isfinite(scores).all():
+        raise DataError("a held-out good picture has a score that is not finite")
     ordered = sorted(scores)
     threshold, median = float(ordered[rank - 1]), float(np.median(ordered))
     if threshold <= median:
-        raise DataError(f"threshold {threshold:g} is not above the median good score: the {n} scores are all alike")
+        why = f"the {n} scores are all alike" if ordered[0] == ordered[-1] else f"at a rate of {rate:g} it can't be"
+        raise DataError(f"threshold {threshold:g} is not above the median good score: {why}")
     return Calibration(
         threshold=threshold,
         median=median,

@@ -1,6 +1,7 @@
 """What `model` brings to the `sightline` command: `train`, `evaluate` and `inspect`."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -20,15 +22,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standar
 def train(
     data: Annotated[Path, typer.Argument(help="Folder with train/good: pictures of good parts (MVTec layout).")],
     out: Annotated[Path, typer.Option(help="Directory of the bundle; an older bundle there is replaced.")],
-    backbone: Annotated[str, typer.Option(help="resnet18, resnet50, resnet101 or wide_resnet50_2.")] = "resnet18",
+    backbone: Annotated[
+        str | None, typer.Option(help="resnet18 (the default), resnet50, resnet101 or wide_resnet50_2 (the paper's).")
+    ] = None,
     weights: Annotated[
-        str, typer.Option(help="Of the backbone: a file, imagenet (downloaded), or random (needs nothing).")
-    ] = "random",
+        str | None,
+        typer.Option(help="Of the backbone: a file, imagenet (downloaded), or random (the default: needs nothing)."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; by default the recipe's.")] = None,
     sigma: Annotated[
         float | None, typer.Option(min=1e-6, help="Anomaly noise; by default it follows the features' spread.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="paper: SimpleNet's section 4.3 to the letter.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="paper: SimpleNet's section 4.3 to the letter, with ImageNet weights. Hours without a GPU."),
+    ] = None,
     false_reject: Annotated[
         float | None, typer.Option(help="Rate at which good parts may fail; by default 1 %, or the least possible.")
     ] = None,
@@ -42,7 +50,7 @@ def train(
     """
     from dataclasses import replace
 
-    from model.bundle import Architecture, refuse_foreign, write_bundle
+    from model.bundle import architecture_for, refuse_foreign, write_bundle
     from model.dataset import good_pictures, read_all
     from model.errors import DataError
     from model.preprocessing import InputContract, Preprocessing
@@ -51,27 +59,33 @@ def train(
 
     if preset not in (None, "paper"):
         raise DataError(f"unknown preset {preset!r}: there is only paper")
+    paper = preset == "paper"
+    for flag, value in (("--sigma", sigma), ("--steps", steps)):
+        if paper and value is not None:
+            raise DataError(f"{flag} and --preset paper contradict each other: the paper fixes it")
+    backbone = backbone or ("wide_resnet50_2" if paper else "resnet18")
+    weights = weights or ("imagenet" if paper else "random")
     console = Console(stderr=True, soft_wrap=True)
     refuse_foreign(out)
     skipped: list[DataError] = []
     images = read_all(good_pictures(data), skipped.append)
     for error in skipped:
-        console.print(f"skipped: {error}", style="yellow", soft_wrap=True)
+        console.print(f"skipped: {error}", style="yellow", markup=False)
     contract = InputContract.of(images)
     if weights == "random":
         console.print("backbone weights are random (seeded): good enough to try, pass --weights for real work")
     settings = TrainSettings(weights=weights, sigma=sigma, seed=seed)
     if steps is not None:
         settings = replace(settings, steps=steps)
-    preprocessing = Preprocessing(resize=(256, 256)) if preset == "paper" else Preprocessing()
-    architecture = Architecture(backbone=backbone)
+    preprocessing = Preprocessing(resize=(256, 256)) if paper else Preprocessing()
+    architecture = architecture_for(backbone)
     with _bars(console) as progress:
         network, calibration, used = train_network(
             images,
             architecture=architecture,
             preprocessing=preprocessing,
             settings=settings,
-            paper=preset == "paper",
+            paper=paper,
             false_reject_rate=false_reject,
             device=device,
             progress=progress,
@@ -112,9 +126,9 @@ def evaluate(
     with _bars(console) as progress:
         result = evaluate_bundle(read_bundle(bundle), data, test_pictures(data), device=device, progress=progress)
     for sentence in result.skipped:
-        console.print(f"skipped: {sentence}", style="yellow", soft_wrap=True)
+        console.print(f"skipped: {sentence}", style="yellow", markup=False)
     if as_json:
-        print(json.dumps(asdict(result), allow_nan=False, default=str))
+        print(json.dumps(_finite(asdict(result)), allow_nan=False))
         return 0
     table = Table("measure", "value", title=f"{bundle} on {data}: {result.good} good, {result.bad} bad")
     for key in ("image_auroc", "pixel_auroc", "false_reject_rate", "miss_rate"):
@@ -149,19 +163,31 @@ def inspect(
             results.append({"image": str(path), "decision": "fail", "reason": "bad_frame", "note": str(error)})
             continue
         found = engine.inspect([image])[0]
-        passed, severity = calibration.passes(found.score), calibration.severity(found.score)
-        decision, reason = ("pass", "ok") if passed else ("fail", "defect")
+        finite, severity = math.isfinite(found.score), calibration.severity(found.score)
+        decision, reason = ("pass", "ok") if calibration.passes(found.score) else ("fail", "defect")
+        if not finite:
+            reason = "worker_error"  # as on the line: the network is to blame, not the part
         results.append(
             {"image": str(path), "decision": decision, "reason": reason, "score": found.score, "severity": severity}
         )
-        if maps is not None:
-            save_overlay(maps / f"{path.parent.name}_{path.stem}.png", image, found, calibration)
+        if maps is not None and finite:
+            name = f"{len(results):04d}_{path.parent.name}_{path.stem}.png"
+            save_overlay(maps / name, image, found, calibration)
     if as_json:
-        print(json.dumps({"model": loaded.label, "threshold": calibration.threshold, "results": results}))
+        print(json.dumps(_finite({"model": loaded.label, "threshold": calibration.threshold, "results": results})))
     else:
         _print_results(results)
     reasons = {result["reason"] for result in results}
-    return 6 if "bad_frame" in reasons else int("defect" in reasons)
+    return 6 if reasons & {"bad_frame", "worker_error"} else int("defect" in reasons)
+
+
+def _finite(value: object) -> object:
+    """The same for JSON, which has no word for numbers that are not finite: null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_results(results: list[dict[str, object]]) -> None:
@@ -169,7 +195,8 @@ def _print_results(results: list[dict[str, object]]) -> None:
     for result in results:
         word = "[green]pass[/]" if result["decision"] == "pass" else "[red]fail[/]"
         detail = f"severity {result['severity']:.2f}" if "severity" in result else str(result["note"])
-        console.print(f"{word}  {detail}  {result['image']}", soft_wrap=True, highlight=False)
+        named = escape(f"{detail}  {result['image']}")
+        console.print(f"{word}  {named}", soft_wrap=True, highlight=False)
 
 
 @contextmanager

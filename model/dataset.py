@@ -82,8 +82,11 @@ def read_image(path: Path) -> Image:
     Raises:
         DataError: the file can't be read as such a picture.
     """
-    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    try:
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except (OSError, cv2.error) as error:
+        raise DataError(f"{path} can't be read as a picture") from error
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{path} can't be read as a picture")
     if image.ndim == 2:

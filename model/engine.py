@@ -12,6 +12,7 @@ from torch import Tensor
 from model import anomaly_map
 from model.anomaly_map import Box, Grid
 from model.bundle import Bundle
+from model.errors import DataError
 from model.preprocessing import Image, Preprocessing
 from model.simplenet import SimpleNet
 
@@ -79,7 +80,14 @@ class Engine:
 
 
 def choose_device(device: str) -> str:
-    """`auto` is the first CUDA device where there is one, else the CPU; anything else is taken as it is."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """`auto` is the first CUDA device where there is one, else the CPU.
+
+    Raises:
+        DataError: this machine has no such device.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    known = ["cpu", "cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if device not in known or (device == "cuda" and not torch.cuda.is_available()):
+        raise DataError(f"there is no device {device!r} here: choose auto, cpu or cuda")
+    return device

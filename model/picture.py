@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model import anomaly_map
 from model.anomaly_map import Grid
+from model.errors import DataError
 
 if TYPE_CHECKING:  # the reader's side imports this module without torch
     from model.calibration import Calibration
@@ -58,13 +59,19 @@ def save_overlay(path: Path, image: Image, inspection: "Inspection", calibration
         image: `(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16.
         inspection: what the network says of it.
         calibration: the bundle's threshold.
+
+    Raises:
+        DataError: the file can't be written.
     """
     height, width = image.shape[:2]
     smooth = anomaly_map.smooth(inspection.grid, inspection.size)
     placed = anomaly_map.place(smooth, box=inspection.box, height=height, width=width)
     severity = (placed - calibration.median) / (calibration.threshold - calibration.median)
     found = anomaly_map.regions(inspection.grid, threshold=calibration.threshold, box=inspection.box)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path.parent} can't be made: {error.strerror}") from error
     write_png(path, overlay(to_bgr(image), severity.astype(np.float32), [region.box for region in found]))
 
 
@@ -78,6 +85,9 @@ def write_png(path: Path, picture: Picture) -> None:
     """Writes a picture as PNG; unlike OpenCV's own call it fails aloud.
 
     Raises:
-        OSError: the file can't be written.
+        DataError: the file can't be written.
     """
-    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    try:
+        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    except OSError as error:
+        raise DataError(f"{path} can't be written: {error.strerror}") from error

@@ -1,9 +1,11 @@
 """From a camera's picture to the network's input. Training, calibration and the line all come through here."""
 
+from typing import Annotated, Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -11,6 +13,9 @@ from model.anomaly_map import Box
 from model.errors import ContractError
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
+
+Side = Annotated[int, Field(ge=8, le=4096)]
+"""Of a network input, pixels."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,10 +33,17 @@ class InputContract(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    height: tuple[int, int]
-    width: tuple[int, int]
-    channels: int
-    dtype: str
+    height: tuple[PositiveInt, PositiveInt]
+    width: tuple[PositiveInt, PositiveInt]
+    channels: Literal[1, 3]
+    dtype: Literal["uint8", "uint16"]
+
+    @field_validator("height", "width")
+    @classmethod
+    def _smallest_first(cls, sizes: tuple[int, int]) -> tuple[int, int]:
+        if sizes[0] > sizes[1]:
+            raise ValueError("the smallest size comes first")
+        return sizes
 
     @classmethod
     def of(cls, images: list[Image]) -> "InputContract":
@@ -47,12 +59,13 @@ class InputContract(BaseModel):
             listed = ", ".join(f"{c} channel(s) of {d}" for c, d in sorted(kinds))
             raise ContractError(f"good pictures must be of one kind, but these are of {len(kinds)}: {listed}")
         channels, dtype = kinds.pop()
-        return cls(
-            height=_size_range([image.shape[0] for image in images]),
-            width=_size_range([image.shape[1] for image in images]),
-            channels=channels,
-            dtype=dtype,
-        )
+        fields = {
+            "height": _size_range([image.shape[0] for image in images]),
+            "width": _size_range([image.shape[1] for image in images]),
+            "channels": channels,
+            "dtype": dtype,
+        }
+        return cls.model_validate(fields)
 
     def check(self, image: Image) -> None:
         """Raises `ContractError`, saying in one sentence what is wrong, unless the picture keeps the contract."""
@@ -73,7 +86,7 @@ def _channels(image: Image) -> int:
 
 def _size_range(sizes: list[int]) -> tuple[int, int]:
     low, high = min(sizes), max(sizes)
-    return (low, high) if low == high else (int(low * 0.9), int(high * 1.1) + 1)
+    return (low, high) if low == high else (max(1, int(low * 0.9)), int(high * 1.1) + 1)
 
 
 class Preprocessing(BaseModel):
@@ -86,12 +99,18 @@ class Preprocessing(BaseModel):
         std: likewise.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    resize: tuple[int, int] = Field(default=(224, 224))
-    crop: tuple[int, int] = Field(default=(224, 224))
+    resize: tuple[Side, Side] = (224, 224)
+    crop: tuple[Side, Side] = (224, 224)
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = IMAGENET_STD
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "Preprocessing":
+        if self.crop[0] > self.resize[0] or self.crop[1] > self.resize[1]:
+            raise ValueError(f"crop {self.crop} is larger than the resized picture {self.resize}")
+        return self
 
     def __call__(self, image: Image) -> Tensor:
         """One picture as network input.

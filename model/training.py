@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from model.bundle import Architecture
-from model.calibration import Calibration, calibrate
+from model.calibration import Calibration, calibrate, rate_and_rank
 from model.engine import Engine, choose_device
 from model.errors import DataError
 from model.preprocessing import Image, Preprocessing
@@ -60,7 +60,7 @@ class TrainSettings:
 
     def paper(self, training_images: int) -> "TrainSettings":
         """Section 4.3: 160 epochs of batches of four pictures, sigma 0.015, the last weights kept."""
-        steps = 160 * math.ceil(training_images / self.batch_images)
+        steps = 160 * math.ceil(training_images / 4)
         return replace(self, sigma=PAPER_SIGMA, steps=steps, positions=0, batch_images=4, ema_decay=0.0)
 
     def provenance(self) -> dict[str, str | int | float | bool | None]:
@@ -72,12 +72,12 @@ def split(count: int, *, holdout: float, seed: int) -> tuple[list[int], list[int
     """A seeded split of `count` pictures into (training, held out), each in order.
 
     Raises:
-        DataError: fewer than two pictures: there is nothing to hold out.
+        DataError: fewer than three pictures: one to learn from and two for the threshold.
     """
-    if count < 2:
-        raise DataError(f"{count} readable good picture(s): training needs one and the threshold another, at least")
+    if count < 3:
+        raise DataError(f"{count} readable good picture(s): training needs one and the threshold two more, at least")
     order = torch.randperm(count, generator=Generator().manual_seed(seed)).tolist()
-    held = min(max(1, round(count * holdout)), count - 1)
+    held = min(max(2, round(count * holdout)), count - 1)
     return sorted(order[held:]), sorted(order[:held])
 
 
@@ -201,6 +201,7 @@ def train(
     """
     chosen = choose_device(device)
     training, held = split(len(images), holdout=settings.holdout, seed=settings.seed)
+    rate_and_rank(len(held), false_reject_rate)  # refused now, not after the training
     if paper:
         settings = settings.paper(len(training))
     with torch.random.fork_rng(devices=[]):

@@ -83,8 +83,11 @@ class FolderSource:
 
 def _read_picture(path: Path) -> Image | None:
     """`(H, W)` grey or `(H, W, 3)` BGR as stored, an alpha channel dropped; None if it can't be read."""
-    data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    try:
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except (OSError, cv2.error):
+        return None
     if image is None or image.dtype not in (np.uint8, np.uint16):
         return None
     if image.ndim == 3 and image.shape[2] == 4:

@@ -219,7 +219,7 @@ def test_inspect_writes_a_heat_map_for_each_picture_it_could_judge(
     broken.write_bytes(b"")
     sightline("inspect", lenient, *sorted(labelled.rglob("*.png")), broken, "--maps", tmp_path / "maps")
     names = sorted(path.name for path in (tmp_path / "maps").iterdir())
-    assert names == ["good_0.png", "good_2.png", "hole_1.png", "hole_3.png"]
+    assert names == ["0001_good_0.png", "0002_good_2.png", "0003_hole_1.png", "0004_hole_3.png"]
     assert all(read_image(tmp_path / "maps" / name).shape == (40, 48, 3) for name in names)
 
 

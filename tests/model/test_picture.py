@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.engine import Inspection
+from model.errors import DataError
 from model.picture import overlay, paint, save_overlay, to_bgr, write_png
 from tests.model.small import CALIBRATION, PREPROCESSING, plates
 
@@ -68,7 +69,7 @@ def test_a_png_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_png_that_cannot_be_written_fails_aloud(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(DataError, match="nowhere"):
         write_png(tmp_path / "nowhere" / "a.png", plates(1)[0])
 
 

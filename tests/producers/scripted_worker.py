@@ -169,9 +169,11 @@ class ScriptedWorker:
     def settle(self) -> list[Arrival]:
         """All that arrives until the publisher has dealt with what was said so far, PONGs aside.
 
-        Its answer to a second PING is sent after a whole turn that began with everything before the first one.
+        A PONG says that all before its PING was heard; what comes of that is sent a moment later, in the same turn.
         """
-        return self.exchange() + self.exchange()
+        arrivals = self.exchange()
+        time.sleep(0.02)  # or a second PING might be heard within that very turn
+        return arrivals + self.exchange()
 
     def exchange(self) -> list[Arrival]:
         """All that arrives before the PONG to a PING that is sent now, PONGs aside; a WHO ends it, too."""
