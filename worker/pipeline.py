@@ -228,10 +228,11 @@ class Pipeline:
                 "queue": _us(taken - frame.received),
                 "prepare": _us(prepared - taken),
                 "infer": _us(inferred - prepared),
-                "judge": _us(now - inferred),
             },
         )
-        self._hand_on(verdict, now)
+        judged = time.monotonic()
+        stages = {**verdict.latency_us, "judge": _us(judged - inferred)}
+        self._hand_on(verdict.model_copy(update={"latency_us": stages}), judged)
 
     def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str) -> None:
         now = time.monotonic()

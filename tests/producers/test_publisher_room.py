@@ -19,8 +19,9 @@ from tests.producers.scripted_worker import wait_until
 PICTURE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
 
-def publish_in_background(publisher: FramePublisher, count: int) -> threading.Thread:
-    """A camera program of its own, which may have to wait."""
+@contextmanager
+def publishing(publisher: FramePublisher, count: int) -> Iterator[threading.Thread]:
+    """A camera program of its own, which may have to wait; in the end it is let go."""
 
     def capture() -> None:
         for _ in range(count):
@@ -28,7 +29,11 @@ def publish_in_background(publisher: FramePublisher, count: int) -> threading.Th
 
     thread = threading.Thread(target=capture, daemon=True)
     thread.start()
-    return thread
+    try:
+        yield thread
+    finally:
+        publisher.interrupt()
+        thread.join(10)
 
 
 def watch_open(publisher: FramePublisher, *, seconds: float) -> int:
@@ -45,12 +50,12 @@ def test_block_makes_publish_wait_until_a_verdict_is_stored(publish: Publish, di
     worker.hello(credit=1)
     name = publisher.publish(PICTURE)
     worker.frame()
-    camera = publish_in_background(publisher, 1)
-    assert watch_open(publisher, seconds=0.3) == 1
-    assert camera.is_alive()
-    worker.stored(name)
-    camera.join(10)
-    assert not camera.is_alive()
+    with publishing(publisher, 1) as camera:
+        assert watch_open(publisher, seconds=0.3) == 1
+        assert camera.is_alive()
+        worker.stored(name)
+        camera.join(10)
+        assert not camera.is_alive()
 
 
 def test_block_makes_publish_wait_for_bytes_too(publish: Publish) -> None:
@@ -58,22 +63,20 @@ def test_block_makes_publish_wait_for_bytes_too(publish: Publish) -> None:
     publisher.publish(PICTURE)
     publisher.publish(PICTURE)
     wait_until(lambda: publisher.counts()["captured"] == 2, what="the publisher has the frames")
-    camera = publish_in_background(publisher, 1)
-    assert watch_open(publisher, seconds=0.3) == 2
-    assert camera.is_alive()
-    publisher.interrupt()
-    camera.join(10)
+    with publishing(publisher, 1) as camera:
+        assert watch_open(publisher, seconds=0.3) == 2
+        assert camera.is_alive()
 
 
 def test_interrupt_frees_a_waiting_publish_and_its_frame_is_kept(publish: Publish, dial: Dial) -> None:
     publisher = publish(retain_frames=1)
     publisher.publish(PICTURE)
     wait_until(lambda: publisher.counts()["captured"] == 1, what="the publisher has the frame")
-    camera = publish_in_background(publisher, 3)
-    assert watch_open(publisher, seconds=0.2) == 1
-    publisher.interrupt()
-    camera.join(10)
-    assert not camera.is_alive()
+    with publishing(publisher, 3) as camera:
+        assert watch_open(publisher, seconds=0.2) == 1
+        publisher.interrupt()
+        camera.join(10)
+        assert not camera.is_alive()
     worker = dial()
     worker.hello(credit=9)
     assert [worker.frame()[0].seq for _ in range(4)] == [0, 1, 2, 3]
@@ -83,17 +86,15 @@ def test_interrupt_frees_a_waiting_publish_and_its_frame_is_kept(publish: Publis
 def test_block_keeps_to_its_bounds_however_fast_the_source_is(publish: Publish, bound: dict[str, int]) -> None:
     """Frames that the publisher's thread has not looked at yet are kept as well, and take as much memory."""
     publisher = publish(**bound)
-    camera = publish_in_background(publisher, 200)
-    assert watch_open(publisher, seconds=0.4) == 4
-    publisher.interrupt()
-    camera.join(10)
+    with publishing(publisher, 200):
+        assert watch_open(publisher, seconds=0.4) == 4
 
 
 def test_drop_oldest_never_waits_and_loses_no_verdict(publish: Publish, dial: Dial) -> None:
     publisher, worker = publish(policy="drop_oldest", retain_frames=8), dial()
-    camera = publish_in_background(publisher, 100)
-    camera.join(10)
-    assert not camera.is_alive()
+    with publishing(publisher, 100) as camera:
+        camera.join(10)
+        assert not camera.is_alive()
     wait_until(lambda: publisher.counts()["captured"] == 100, what="the publisher has the frames")
     assert publisher.counts()["gone"] == 92
     worker.hello(credit=100)
@@ -113,7 +114,22 @@ def test_a_publisher_closes_while_much_is_unanswered(publisher_settings: Publish
     worker.hello(credit=2**53)
     for _ in range(3000):
         publisher.publish(PICTURE)
-    publisher.close()
+    try:
+        publisher.close()
+    except zmq.Again:  # its thread has more wake-ups than it could look at
+        wait_until(lambda: publisher.counts()["captured"] == 3000, what="the publisher has the frames")
+        publisher.close()
+        pytest.fail("it could not be closed while it was busy")
+
+
+def test_closing_frees_a_waiting_publish(publisher_settings: PublisherSettings) -> None:
+    publisher = FramePublisher(publisher_settings.model_copy(update={"retain_frames": 1}))
+    publisher.publish(PICTURE)
+    wait_until(lambda: publisher.counts()["captured"] == 1, what="the publisher has the frame")
+    with publishing(publisher, 1) as camera:
+        publisher.close()
+        camera.join(2)
+        assert not camera.is_alive()
 
 
 def test_closing_twice_is_closing_once(publisher_settings: PublisherSettings) -> None:

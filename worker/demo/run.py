@@ -5,8 +5,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +23,13 @@ from worker.demo.screen import Screen
 from worker.demo.sheet import contact_sheet
 from worker.demo.summary import summarise
 from worker.errors import WorkerError
+from worker.line import LineKeys, connect, redis_errors
 from worker.reader import ResultReader
 from worker.verdict import Verdict
 
 LINE = "demo"
 CAMERA = "cam1"
+WORKER = "demo"
 TRAIN_PARTS, GOOD_PARTS, BAD_PARTS = 100, 60, 60
 DEMO_STEPS = 400
 
@@ -70,15 +70,26 @@ def run(settings: DemoSettings) -> ExitCode:
     if settings.data is not None:
         good_pictures(settings.data)
         test_pictures(settings.data)  # fail before anything is started
-    with _workplace() as folder, Processes(folder) as processes:
+    with tempfile.TemporaryDirectory(prefix="sightline-demo-") as name:
+        folder = Path(name)
         root = settings.data or _draw(folder / "parts", settings, console)
         pictures = test_pictures(root)
-        redis_port, work_port, live_port = free_ports(3)
+        verdicts = _inspect(folder, root, pictures, settings, console)
+        return _report(root, pictures, verdicts, settings, console)
+
+
+def _inspect(
+    folder: Path, root: Path, pictures: list[TestPicture], settings: DemoSettings, console: Console
+) -> list[Verdict]:
+    """Trains, runs the line over every test picture, returns what came out of Redis. Nothing it starts outlives it."""
+    redis_port, work_port, live_port = free_ports(3)
+    with Processes(folder) as processes:
         url = processes.redis(redis_port)
         console.print(f"redis at {url}, line {LINE}")
         _train(root, settings, console)
         config = _write_config(folder, url, work_port, settings.out)
         processes.sightline("worker", "worker", "--config", str(config))
+        _await_worker(url, processes)
         ends = [f"--work=tcp://127.0.0.1:{work_port}", f"--live=tcp://127.0.0.1:{live_port}"]
         source = [str(root / "test"), f"--camera={CAMERA}", "--recipe=part", f"--rate={settings.rate}"]
         camera = processes.sightline("camera", "camera", *source, *ends)
@@ -88,13 +99,7 @@ def run(settings: DemoSettings) -> ExitCode:
             code = processes.stop(name, patience_s=30)
             if code:
                 console.print(f"the {name} ended with exit code {code}: {processes.last_words(name)}", style="yellow")
-    return _report(root, pictures, verdicts, settings, console)
-
-
-@contextmanager
-def _workplace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sightline-demo-") as name:
-        yield Path(name)
+    return verdicts
 
 
 def _draw(root: Path, settings: DemoSettings, console: Console) -> Path:
@@ -133,11 +138,21 @@ def _train(root: Path, settings: DemoSettings, console: Console) -> None:
 def _write_config(folder: Path, url: str, work_port: int, out: Path) -> Path:
     config = folder / "worker.toml"
     config.write_text(
-        f'line = "{LINE}"\nredis = "{url}"\nrecipes = {json.dumps(str(out.resolve()))}\nname = "demo"\n\n'
+        f'line = "{LINE}"\nredis = "{url}"\nrecipes = {json.dumps(str(out.resolve()))}\nname = "{WORKER}"\n\n'
         f'[cameras.{CAMERA}]\nendpoint = "tcp://127.0.0.1:{work_port}"\nrecipe = "part"\n',
         encoding="utf-8",
     )
     return config
+
+
+def _await_worker(url: str, processes: Processes) -> None:
+    """Waits for the worker's heartbeat: the parts shall not queue up while it is still warming."""
+    client = connect(url, timeout_s=5.0)
+    with redis_errors(url):
+        while not client.exists(LineKeys(LINE).worker(WORKER)):
+            processes.expect_alive("worker")
+            time.sleep(0.05)
+    client.close()
 
 
 def _watch(
