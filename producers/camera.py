@@ -1,6 +1,7 @@
 """The daemon beside a camera: a source's captures go to a publisher until it ends or is told to stop."""
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,7 +53,13 @@ def run(
 
 def _publish_all(publisher: FramePublisher, folder: FolderSource, stopping: Callable[[], bool]) -> None:
     with _progress(None if folder.loop else len(folder)) as advance:
-        for capture in folder.captures():
+
+        def sleep(seconds: float) -> None:
+            ends = time.monotonic() + seconds
+            while not stopping() and (left := ends - time.monotonic()) > 0:
+                time.sleep(min(left, 0.1))
+
+        for capture in folder.captures(sleep=sleep):
             if stopping():
                 return
             _publish(publisher, capture)

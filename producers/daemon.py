@@ -15,11 +15,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
+import pydantic_settings
 import structlog
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from producers.errors import SettingsError
+
+LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class ExitCode(IntEnum):
@@ -69,6 +72,8 @@ def load_settings(kind: type[Settings], file: Path | None, flags: Mapping[str, A
         return Layered(**given)
     except ValidationError as error:
         raise SettingsError(f"{file or 'settings'}: {_first(error)}") from error
+    except pydantic_settings.SettingsError as error:  # a value in the environment that is not the JSON it should be
+        raise SettingsError(f"environment: {error}") from error
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -91,7 +96,13 @@ def _first(error: ValidationError) -> str:
 
 
 def configure_logging(level: str = "info") -> None:
-    """Logs go to standard error: coloured lines on a terminal, JSON lines otherwise."""
+    """Logs go to standard error: coloured lines on a terminal, JSON lines otherwise.
+
+    Raises:
+        SettingsError: there is no such level.
+    """
+    if level not in LOG_LEVELS:
+        raise SettingsError(f"log level {level!r} is none: choose one of {', '.join(LOG_LEVELS)}")
     tty = sys.stderr.isatty()
     renderer: Any = structlog.dev.ConsoleRenderer() if tty else structlog.processors.JSONRenderer()
     structlog.configure(
@@ -101,7 +112,7 @@ def configure_logging(level: str = "info") -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )

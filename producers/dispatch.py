@@ -33,6 +33,7 @@ from producers.retention import Limits, Peer, Retention
 log = structlog.get_logger("publisher")
 
 TICK_MS = 50
+MESSAGES_A_TURN = 256
 
 
 class Dispatcher:
@@ -128,7 +129,7 @@ class Dispatcher:
                 self.retention.lose(peer)
 
     def _hear(self) -> None:
-        while True:
+        for _ in range(MESSAGES_A_TURN):  # a peer that floods the socket must not stop the line
             try:
                 peer, *parts = self._work.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -168,6 +169,9 @@ class Dispatcher:
         if hello.camera != self.camera:
             why = f"this is camera {self.camera}, not {hello.camera}"
             self._send(peer, encode(Refused(why=why)))
+            return
+        if self.retention.is_superseded(hello):
+            self._send(peer, encode(Refused(why=f"a later start of a worker named {hello.name} has taken its place")))
             return
         log.info("worker is here", camera=self.camera, worker=hello.name, recipes=hello.recipes)
         self.retention.hello(peer, hello, now)

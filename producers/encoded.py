@@ -8,6 +8,7 @@ import struct
 
 from producers.errors import BadFrame
 
+MAX_SEGMENTS = 4096  # a camera writes about ten
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NO_FRAME_HEADER = {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC lie among the start-of-frame markers C0..CF
 
@@ -39,7 +40,7 @@ def _jpeg_shape(payload: bytes) -> tuple[int, int]:
     if payload[:2] != b"\xff\xd8":
         raise BadFrame("payload is not a JPEG file")
     at = 2
-    while True:
+    for _ in range(MAX_SEGMENTS):
         fill, marker = struct.unpack_from(">BB", payload, at)
         if fill != 0xFF:
             raise BadFrame("payload is not a JPEG file")
@@ -51,3 +52,4 @@ def _jpeg_shape(payload: bytes) -> tuple[int, int]:
         else:
             (length,) = struct.unpack_from(">H", payload, at + 2)
             at += 2 + length
+    raise BadFrame(f"payload has no size in its first {MAX_SEGMENTS} segments")

@@ -21,5 +21,9 @@ class BadFrame(ProducersError):
     """A frame is unreadable, incomplete or not what its header says. It ends as a `bad_frame` verdict."""
 
 
+class PublisherClosed(ProducersError):
+    """A frame was offered to a publisher that is closed. It was not captured."""
+
+
 class ProtocolError(ProducersError):
     """A message is not of this protocol. It is counted and dropped; the peer is told where the protocol has a word."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple, cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from producers.encoded import encoded_shape
 from producers.errors import BadFrame
@@ -76,7 +76,7 @@ class FrameTag(BaseModel):
     part_id: Annotated[str, Field(max_length=256)] | None = None
     trigger: Count | None = None
     view: Annotated[str, Field(max_length=64)] | None = None
-    simulated: bool
+    simulated: Annotated[bool, Field(strict=True)]
     original: Annotated[str, Field(max_length=128)] | None = None
     attempt: Annotated[int, Field(ge=1, le=255)] = 1
 
@@ -119,6 +119,14 @@ class FrameHeader(FrameTag):
             raise ValueError(f"meta is larger than {MAX_META_BYTES} bytes")
         return meta
 
+    @model_validator(mode="after")
+    def _pixels_make_sense(self) -> "FrameHeader":
+        if self.dtype == "uint16" and self.shape[2] != 1:
+            raise ValueError("uint16 frames must have one channel")
+        if (self.color in ("bgr", "rgb")) != (self.shape[2] == 3):
+            raise ValueError(f"color {self.color} does not fit {self.shape[2]} channel(s)")
+        return self
+
     @property
     def raw_bytes(self) -> int:
         """Size of the decoded pixels."""
@@ -144,8 +152,7 @@ class FrameHeader(FrameTag):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise BadFrame(f"header: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise BadFrame(f"header: {first_fault(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -196,9 +203,16 @@ def make_frame(tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str
     try:
         header = FrameHeader.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadFrame(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise BadFrame(first_fault(error)) from error
+    if len(header.to_bytes()) > MAX_HEADER_BYTES - 64:  # the stamps at sending take some more digits
+        raise BadFrame(f"header is larger than {MAX_HEADER_BYTES} bytes: shorten meta")
     return Frame(header, payload, time.monotonic())
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong first, as `field: why`."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
 
 
 def decode(header: FrameHeader, payload: bytes) -> Image:
@@ -210,10 +224,6 @@ def decode(header: FrameHeader, payload: bytes) -> Image:
     Raises:
         BadFrame: wrong checksum or size, an undecodable payload, or one that is not what the header says.
     """
-    if header.dtype == "uint16" and header.shape[2] != 1:
-        raise BadFrame("uint16 frames must have one channel")
-    if (header.color in ("bgr", "rgb")) != (header.shape[2] == 3):
-        raise BadFrame(f"color {header.color} does not fit {header.shape[2]} channel(s)")
     if zlib.crc32(payload) != header.crc32:
         raise BadFrame("payload does not have the checksum that its header names")
     if header.encoding != "raw":
@@ -238,11 +248,11 @@ def _compressed(header: FrameHeader, payload: bytes) -> Image:
     claimed = encoded_shape(payload, header.encoding)
     if claimed[:2] != header.shape[:2]:
         raise BadFrame(f"{header.encoding} holds {claimed[0]} x {claimed[1]} pixels, the header says {header.shape}")
-    flags = (cv2.IMREAD_COLOR if header.shape[2] == 3 else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_ANYDEPTH
     try:
-        image = cv2.imdecode(np.frombuffer(payload, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_UNCHANGED)  # as stored, not turned
     except cv2.error as error:
         raise BadFrame(f"{header.encoding} payload can't be decoded") from error
-    if image is None or image.dtype.name != header.dtype or image.shape[:2] != header.shape[:2]:
+    shape = None if image is None else (*image.shape, 1)[:3]
+    if image is None or shape != header.shape or image.dtype.name != header.dtype:
         raise BadFrame(f"{header.encoding} payload can't be decoded as {header.dtype} of shape {header.shape}")
     return cast(Image, image)

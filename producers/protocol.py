@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from producers.errors import ProtocolError
-from producers.frame import CameraName, Count, FrameTag, RecipeName
+from producers.frame import CameraName, Count, FrameTag, RecipeName, first_fault
 
 FRAME = b"1F"
 MAX_CONTROL_BYTES = 4 << 20  # a HELLO may list 20,000 frames that wait for Redis
@@ -149,5 +149,7 @@ def decode(parts: Sequence[bytes], expected: Sequence[type[Message]]) -> Message
     try:
         header, payload = json.loads(parts[1]), json.loads(parts[2] or b"{}")
         return found.model_validate({**header, **payload})
-    except (ValidationError, ValueError, TypeError, RecursionError) as error:
+    except ValidationError as error:
+        raise ProtocolError(f"{found.__name__} can't be read: {first_fault(error)}") from error
+    except (ValueError, TypeError, RecursionError) as error:
         raise ProtocolError(f"{found.__name__} can't be read: {str(error).splitlines()[0]}") from error

@@ -7,6 +7,7 @@
 """
 
 import ipaddress
+import re
 import socket as sockets
 import threading
 import time
@@ -16,11 +17,11 @@ from types import TracebackType
 from typing import Any, Literal
 
 import zmq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from producers.dispatch import Dispatcher
-from producers.errors import AddressTaken, SettingsError
-from producers.frame import CameraName, Color, Frame, FrameId, FrameTag, Image, RecipeName, make_frame
+from producers.errors import AddressTaken, BadFrame, PublisherClosed, SettingsError
+from producers.frame import CameraName, Color, Frame, FrameId, FrameTag, Image, RecipeName, first_fault, make_frame
 from producers.protocol import MAX_CONTROL_BYTES, GoneReason
 from producers.retention import Limits
 
@@ -136,6 +137,7 @@ class FramePublisher:
 
         Raises:
             BadFrame: the picture can't be described by a header; no frame was captured.
+            PublisherClosed: likewise.
         """
         frame = make_frame(self._tag(part_id, trigger, view), image, color=color, meta=meta)
         self._hand_over(frame, size=len(frame.payload))
@@ -166,6 +168,7 @@ class FramePublisher:
                 given_up = self._dispatcher.give_up_waiting = True
             with self._room:
                 self._room.wait(0.05)
+        self._dispatcher.give_up_waiting = False  # what is published from here on waits for workers again
         return left
 
     def interrupt(self) -> None:
@@ -173,31 +176,37 @@ class FramePublisher:
         self._interrupted = True
 
     def close(self) -> None:
-        """Stops at once. What had no verdict is lost with its pixels: call `drain` before."""
-        self._dispatcher.stop = True
-        self._wake.send(b"", zmq.NOBLOCK)
+        """Stops at once; a second call does nothing. What had no verdict is lost with its pixels: `drain` before."""
+        if self._dispatcher.stop:
+            return
+        self._dispatcher.stop = True  # within a tick the thread ends; whoever waits in `publish` is told
         self._thread.join()
         self._wake.close(linger=0)
         self._context.term()
 
     def _tag(self, part_id: str | None, trigger: int | None, view: str | None) -> FrameTag:
-        return FrameTag(
-            camera=self.settings.camera,
-            session=self.session,
-            seq=self._seq,
-            captured_ns=time.time_ns(),
-            budget_ms=self.settings.budget_ms,
-            recipe=self.settings.recipe,
-            part_id=part_id,
-            trigger=trigger,
-            view=view,
-            simulated=self.settings.simulated,
-        )
+        try:
+            return FrameTag(
+                camera=self.settings.camera,
+                session=self.session,
+                seq=self._seq,
+                captured_ns=time.time_ns(),
+                budget_ms=self.settings.budget_ms,
+                recipe=self.settings.recipe,
+                part_id=part_id,
+                trigger=trigger,
+                view=view,
+                simulated=self.settings.simulated,
+            )
+        except ValidationError as error:
+            raise BadFrame(first_fault(error)) from error
 
     def _hand_over(self, item: Frame | tuple[FrameTag, GoneReason], *, size: int) -> None:
         with self._room:
             while self.settings.policy == "block" and self._full(size) and not self._interrupted:
+                self._refuse_if_closed()
                 self._room.wait(0.05)
+            self._refuse_if_closed()
             self._inbox.append(item)
             self._inbox_bytes += size
             self._seq += 1  # only now: a seq is given out with its frame, so that there are no gaps
@@ -206,9 +215,14 @@ class FramePublisher:
         except zmq.Again:
             return  # the thread has wake-ups enough
 
+    def _refuse_if_closed(self) -> None:
+        if self._dispatcher.stop:
+            raise PublisherClosed("the publisher is closed: no frame was captured")
+
     def _full(self, size: int) -> bool:
-        crowded = len(self._inbox) >= 64
-        return crowded or self._dispatcher.retention.full(incoming_bytes=size + self._inbox_bytes)
+        """Frames that the publisher's thread has not looked at yet count as well: they take as much memory."""
+        frames, waiting_bytes = len(self._inbox) + 1, self._inbox_bytes + size
+        return self._dispatcher.retention.full(incoming_bytes=waiting_bytes, incoming_frames=frames)
 
     def _run(self) -> None:
         with self._dispatcher as dispatcher:
@@ -224,10 +238,14 @@ class FramePublisher:
 
 def _refuse_open_door(endpoint: str, *, insecure: bool) -> None:
     """Without keys only this machine may come in."""
-    transport, _, address = endpoint.partition("://")
-    host = address.rpartition(":")[0].strip("[]")
+    if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
+        return
+    address = re.fullmatch(r"tcp://(?P<host>\[[^\]]+\]|[^:\[\]]+):(?P<port>\d+|\*)", endpoint)
+    if address is None or (address["port"] != "*" and not 0 < int(address["port"]) < 65_536):
+        raise SettingsError(f"{endpoint} is no endpoint: expected tcp://HOST:PORT or ipc://PATH")
+    host = address["host"].strip("[]")
     try:
-        local = transport in ("ipc", "inproc") or host == "localhost" or ipaddress.ip_address(host).is_loopback
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = False
     if not local and not insecure:
@@ -243,7 +261,8 @@ def _bind(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) -
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.IPV6, 1 if "[" in endpoint else 0)
-    socket.setsockopt(zmq.SNDHWM, 1000)
+    # A worker is sent no more than its credit. A viewer that does not keep up may cost this many pictures of memory.
+    socket.setsockopt(zmq.SNDHWM, 1000 if kind == zmq.ROUTER else 16)
     socket.setsockopt(zmq.RCVHWM, 1000)
     socket.setsockopt(zmq.MAXMSGSIZE, 2 * MAX_CONTROL_BYTES)  # only control messages come in
     socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)

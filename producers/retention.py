@@ -12,6 +12,7 @@ A frame's way, and what moves it on:
        +--given up--> GONE (header only) --due--> GONE, sent --stored--> forgotten
 """
 
+import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -64,9 +65,13 @@ class Worker:
     order: dict[int, str] = field(default_factory=dict)
     leaving: bool = False
 
+    def offers(self, entry: Entry) -> bool:
+        """Whether this worker knows the frame's recipe."""
+        return entry.tag.recipe is None or entry.tag.recipe in self.hello.recipes
+
     def takes(self, entry: Entry) -> bool:
-        """Whether this worker offers the frame's recipe and is not about to leave."""
-        return not self.leaving and (entry.tag.recipe is None or entry.tag.recipe in self.hello.recipes)
+        """Whether this worker knows the frame's recipe, is not about to leave, and takes frames of this size."""
+        return not self.leaving and self.offers(entry) and entry.payload_bytes <= self.hello.max_frame_bytes
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,9 @@ class Retention:
         self.limits = limits
         self.entries: dict[str, Entry] = {}
         self.workers: dict[Peer, Worker] = {}
-        self.waiting: deque[str] = deque()
+        self.waiting: list[tuple[int, str]] = []  # a heap: the oldest frame goes first, also one that came back
         self.gone: deque[str] = deque()
+        self._superseded: deque[tuple[str, str]] = deque(maxlen=64)
         self.pixel_frames = 0
         self.pixel_bytes = 0
         self.counts: dict[str, int] = dict.fromkeys(("captured", "stored", "judged", "resent", "gone"), 0)
@@ -109,7 +115,7 @@ class Retention:
         budget = tag.budget_ms
         deadline = None if budget is None else frame.captured_mono + budget / 1000
         entry = self.entries[str(tag.id)] = Entry(tag, frame, deadline)
-        self.waiting.append(str(tag.id))
+        heapq.heappush(self.waiting, (tag.seq, str(tag.id)))
         self.pixel_frames += 1
         self.pixel_bytes += entry.payload_bytes
         self.counts["captured"] += 1
@@ -120,19 +126,26 @@ class Retention:
         self.counts["captured"] += 1
         self._give_up(entry, reason)
 
-    def full(self, *, incoming_bytes: int) -> bool:
-        """Whether one more frame of this size would break a limit."""
-        too_many = self.pixel_frames >= self.limits.frames
-        return too_many or (self.pixel_frames > 0 and self.pixel_bytes + incoming_bytes > self.limits.pixel_bytes)
+    def full(self, *, incoming_bytes: int, incoming_frames: int = 1) -> bool:
+        """Whether so much more would break a limit. A single frame always fits, however large."""
+        frames = self.pixel_frames + incoming_frames
+        too_large = self.pixel_bytes + incoming_bytes > self.limits.pixel_bytes
+        return frames > self.limits.frames or (frames > 1 and too_large)
 
     def drop_oldest(self) -> bool:
-        """Gives up the oldest frame that no worker has: its pixels go, its verdict will be `lost`."""
+        """Lets the oldest pixels go: of a frame that no worker has, which ends as `lost`; else of one that is sent.
+
+        A frame that is sent keeps its chance: its worker has the pixels. Only if it must be taken back, it is `lost`.
+        """
         while self.waiting:
-            entry = self.entries.get(self.waiting.popleft())
+            entry = self.entries.get(heapq.heappop(self.waiting)[1])
             if entry is not None and entry.state is State.WAITING:
                 self._give_up(entry, "lost")
                 return True
-        return False
+        sent = next((entry for entry in self.entries.values() if entry.frame is not None), None)
+        if sent is not None:
+            self._drop_pixels(sent)
+        return sent is not None
 
     # -- what workers say --------------------------------------------------------------------------------------------
 
@@ -144,8 +157,13 @@ class Retention:
                 self._move(other, peer, held)
                 self.workers.pop(other, None)
             elif worker.hello.name == hello.name:  # its predecessor under the same name is no more
+                self._superseded.append((worker.hello.name, worker.hello.incarnation))
                 self.lose(other)
         self.workers[peer] = Worker(hello, now)
+
+    def is_superseded(self, hello: Hello) -> bool:
+        """Whether a later start of a worker of this name has taken its place: then two of them share a name."""
+        return (hello.name, hello.incarnation) in self._superseded
 
     def ping(self, peer: Peer, *, total: int, now: float) -> None:
         """A worker lives and will take `total` frames since its HELLO."""
@@ -172,7 +190,7 @@ class Retention:
         """A worker hands a frame back."""
         entry = self.entries.get(frame_id)
         if entry is not None and entry.peer == peer and entry.state is State.SENT:
-            entry.refused_by.add(self.workers[peer].hello.name)
+            self._refused(entry)
             self._take_back(entry)
 
     def bad(self, peer: Peer, n: int) -> None:
@@ -203,49 +221,64 @@ class Retention:
         for entry in list(self.entries.values()):
             overdue = now - entry.sent_at > self.limits.ack_timeout_s
             if entry.state is State.SENT and overdue:
+                self._refused(entry)
                 self._take_back(entry)
             elif entry.state is State.GONE and entry.peer is not None and overdue:
+                self._refused(entry)
                 entry.peer = None
                 self.gone.append(str(entry.tag.id))
             elif entry.state is State.WAITING and entry.deadline is not None and now > entry.deadline:
-                fits = not self.workers or any(worker.takes(entry) for worker in self.workers.values())
-                self._give_up(entry, "expired" if fits else "no_recipe")
+                self._give_up(entry, "expired" if self._known(entry) else "no_recipe")
         return dead
 
     def give_up_waiting(self) -> None:
         """Gives up every frame that no worker has: nobody will come for it any more."""
         for entry in list(self.entries.values()):
             if entry.state is State.WAITING:
-                fits = not self.workers or any(worker.takes(entry) for worker in self.workers.values())
-                self._give_up(entry, "lost" if fits else "no_recipe")
+                self._give_up(entry, "lost" if self._known(entry) else "no_recipe")
 
     # -- frames out --------------------------------------------------------------------------------------------------
 
     def due(self, now: float) -> Iterator[tuple[Peer, Entry]]:
         """Who is to be sent what, now. Each pair is marked as sent when it is handed out."""
-        for _ in range(len(self.waiting)):
-            if not any(worker.credit > worker.sent for worker in self.workers.values()):
-                return
-            entry = self.entries.get(self.waiting.popleft())
+        passed_over = []
+        while self.waiting and any(worker.credit > worker.sent for worker in self.workers.values()):
+            entry = self.entries.get(heapq.heappop(self.waiting)[1])
             if entry is None or entry.state is not State.WAITING:
-                continue  # stored or given up meanwhile
+                continue  # given up meanwhile
             peer = self._worker_for(entry)
-            if peer is None:
-                self.waiting.append(str(entry.tag.id))
-            elif entry.payload_bytes > self.workers[peer].hello.max_frame_bytes:
-                self._give_up(entry, "bad_frame")
-            else:
+            if peer is not None:
                 self._mark_sent(peer, entry, now)
                 yield peer, entry
+            elif self._too_large(entry):
+                self._give_up(entry, "bad_frame")
+            else:
+                passed_over.append((entry.tag.seq, str(entry.tag.id)))
+        for item in passed_over:
+            heapq.heappush(self.waiting, item)
 
     def gone_due(self, now: float) -> Iterator[tuple[Peer, Entry]]:
         """Which given-up frames' verdicts are to be written by whom, now."""
-        peer = next((peer for peer, worker in self.workers.items() if not worker.leaving), None)
-        while self.gone and peer is not None:
+        while self.gone and (staying := [peer for peer, worker in self.workers.items() if not worker.leaving]):
             entry = self.entries.get(self.gone.popleft())
-            if entry is not None and entry.state is State.GONE:
-                entry.peer, entry.sent_at = peer, now
-                yield peer, entry
+            if entry is not None and entry.state is State.GONE and entry.peer is None:
+                willing = [peer for peer in staying if self.workers[peer].hello.name not in entry.refused_by]
+                entry.peer, entry.sent_at = (willing or staying)[0], now
+                yield entry.peer, entry
+
+    def _known(self, entry: Entry) -> bool:
+        """Whether the frame's recipe is one that a worker knows; with no worker at all nobody can say that it isn't."""
+        return not self.workers or any(worker.offers(entry) for worker in self.workers.values())
+
+    def _too_large(self, entry: Entry) -> bool:
+        """Whether those workers that know the frame's recipe all take smaller frames only."""
+        able = [worker for worker in self.workers.values() if worker.offers(entry)]
+        return bool(able) and all(entry.payload_bytes > worker.hello.max_frame_bytes for worker in able)
+
+    def _refused(self, entry: Entry) -> None:
+        """The worker that has this frame does not get it again while there is another."""
+        if entry.peer in self.workers:
+            entry.refused_by.add(self.workers[entry.peer].hello.name)
 
     def _worker_for(self, entry: Entry) -> Peer | None:
         free = [(p, w) for p, w in self.workers.items() if w.takes(entry) and w.credit > w.sent]
@@ -266,7 +299,7 @@ class Retention:
         for frame_id, entry in list(self.entries.items()):
             if entry.peer != old:
                 continue
-            if new is not None and (frame_id in held or entry.state is State.JUDGED):
+            if new is not None and frame_id in held:
                 entry.peer = new
             elif entry.state is State.JUDGED:
                 self._give_up(entry, "worker_error")
@@ -280,9 +313,12 @@ class Retention:
         if entry.attempt >= self.limits.max_attempts:
             self._give_up(entry, "worker_error")
             return
+        if entry.frame is None:  # its pixels had to go to make room
+            self._give_up(entry, "lost")
+            return
         entry.attempt += 1
         entry.state, entry.peer = State.WAITING, None
-        self.waiting.appendleft(str(entry.tag.id))
+        heapq.heappush(self.waiting, (entry.tag.seq, str(entry.tag.id)))
         self.counts["resent"] += 1
 
     def _give_up(self, entry: Entry, reason: GoneReason) -> None:

@@ -1,5 +1,6 @@
 """Where frames come from. A source is an iterable of `Capture`; it knows nothing of sockets."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class Capture:
     Attributes:
         image: `(H, W)` or `(H, W, 3)`; None if the source has a picture that can't be read.
         color: order of its channels.
-        part_id: the part's identity; for a folder the file's path within it.
+        part_id: the part's identity; for a folder the file's path within it, its last 256 characters.
     """
 
     image: Image | None
@@ -76,7 +77,8 @@ class FolderSource:
                 return
 
     def _read(self, path: Path) -> Capture:
-        part_id = path.relative_to(self.root).as_posix()
+        inside = path.relative_to(self.root).as_posix()
+        part_id = os.fsencode(inside).decode("utf-8", "replace")[-256:]  # a name that is no text, or a very long one
         image = _read_picture(path)
         return Capture(image, "mono" if image is not None and image.ndim == 2 else "bgr", part_id)
 

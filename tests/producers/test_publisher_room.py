@@ -5,13 +5,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zmq
 
+from producers.errors import ProducersError
+from producers.errors import PublisherClosed
 from producers.publisher import FramePublisher, PublisherSettings
 from tests.producers.conftest import Dial, Publish
 from tests.producers.scripted_worker import wait_until
@@ -24,8 +26,9 @@ def publishing(publisher: FramePublisher, count: int) -> Iterator[threading.Thre
     """A camera program of its own, which may have to wait; in the end it is let go."""
 
     def capture() -> None:
-        for _ in range(count):
-            publisher.publish(PICTURE)
+        with suppress(ProducersError):  # it may be closed meanwhile
+            for _ in range(count):
+                publisher.publish(PICTURE)
 
     thread = threading.Thread(target=capture, daemon=True)
     thread.start()
