@@ -263,6 +263,8 @@ class Retention:
             entry = self.entries.get(self.gone.popleft())
             if entry is not None and entry.state is State.GONE and entry.peer is None:
                 willing = [peer for peer in staying if self.workers[peer].hello.name not in entry.refused_by]
+                if not willing:  # each was silent once: round again, Redis may have been away for all
+                    entry.refused_by.clear()
                 entry.peer, entry.sent_at = (willing or staying)[0], now
                 yield entry.peer, entry
 

@@ -13,7 +13,6 @@ import pytest
 import zmq
 
 from producers.errors import ProducersError
-from producers.errors import PublisherClosed
 from producers.publisher import FramePublisher, PublisherSettings
 from tests.producers.conftest import Dial, Publish
 from tests.producers.scripted_worker import wait_until
