@@ -14,8 +14,12 @@ def camera(
     source: Annotated[Path, typer.Argument(help="A folder of pictures (searched below, too), or one picture.")],
     camera: Annotated[str, typer.Option(help="Name of this camera: [a-z0-9_-], at most 32.")],
     recipe: Annotated[str | None, typer.Option(help="What is inspected; by default the worker knows.")] = None,
-    work: Annotated[str, typer.Option(help="Endpoint that workers dial.")] = "tcp://127.0.0.1:5555",
-    live: Annotated[str, typer.Option(help="Endpoint that viewers dial.")] = "tcp://127.0.0.1:5556",
+    work: Annotated[
+        str, typer.Option(help="Endpoint that workers dial.", envvar="SIGHTLINE_WORK")
+    ] = "tcp://127.0.0.1:5555",
+    live: Annotated[
+        str, typer.Option(help="Endpoint that viewers dial.", envvar="SIGHTLINE_LIVE")
+    ] = "tcp://127.0.0.1:5556",
     rate: Annotated[float, typer.Option(min=0, help="Pictures a second; 0: as fast as workers take them.")] = 0.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start again after the last picture.")] = False,
     budget_ms: Annotated[float | None, typer.Option(help="Milliseconds until a verdict is useless.")] = None,

@@ -210,9 +210,10 @@ def make_frame(tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str
 
 
 def first_fault(error: ValidationError) -> str:
-    """What is wrong first, as `field: why`."""
+    """What is wrong first, as `field: why`, in one line whatever the field is called."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+    where = ".".join(map(str, first["loc"])) or "it"
+    return f"{where if where.isprintable() else ascii(where)}: {first['msg']}"
 
 
 def decode(header: FrameHeader, payload: bytes) -> Image:

@@ -28,7 +28,12 @@ class Place:
         (tools / "redis-server").symlink_to(redis_server())
         (tools / "sightline").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m worker.cli "$@"\n')
         (tools / "sightline").chmod(0o755)
-        self.environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+        ports = {
+            "SIGHTLINE_REDIS": f"redis://127.0.0.1:{self.ports['6379']}/0",
+            "SIGHTLINE_WORK": f"tcp://127.0.0.1:{self.ports['5555']}",
+            "SIGHTLINE_LIVE": f"tcp://127.0.0.1:{self.ports['5556']}",
+        }
+        self.environment = {**os.environ, **ports, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
         shutil.copytree(ROOT / "deploy", folder / "deploy")
         toml = folder / "deploy" / "worker.toml"
         toml.write_text(self.here(toml.read_text()))
@@ -44,7 +49,7 @@ class Place:
 
     def shell(self, script: str) -> "subprocess.Popen[str]":
         """Runs commands; whatever they leave in the background ends with them."""
-        ended = "set -e\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n"
+        ended = "set -e\ntrap 'code=$?; kill $(jobs -p) 2>/dev/null || true; wait; exit $code' EXIT\n"
         return subprocess.Popen(
             ["bash", "-c", ended + self.here(script)],
             cwd=self.folder,
