@@ -27,7 +27,7 @@ def run(
         settings: of the publisher.
         loop: start again after the last picture.
         rate: pictures a second; 0: as fast as workers take them.
-        drain_s: how long to wait for verdicts at the end.
+        drain_s: how long to wait at the end without a verdict, before giving up the rest.
 
     Returns:
         `OK` if every captured frame has a stored verdict, else `NO`.

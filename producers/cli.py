@@ -27,7 +27,7 @@ def camera(
         bool, typer.Option("--live-camera", help="These are no replayed pictures: a PASS may open the gate.")
     ] = False,
     policy: Annotated[str, typer.Option(help="When too much is unanswered: block, or drop_oldest.")] = "block",
-    drain_s: Annotated[float, typer.Option(min=0, help="Seconds to wait for verdicts at the end.")] = 60.0,
+    drain_s: Annotated[float, typer.Option(min=0, help="Seconds to wait at the end without a verdict.")] = 60.0,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let other machines in without keys. Only on a network of your own.")
     ] = False,

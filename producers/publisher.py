@@ -157,15 +157,22 @@ class FramePublisher:
             return {**retention.counts, "open": waiting + len(retention.entries), "workers": len(retention.workers)}
 
     def drain(self, timeout_s: float) -> int:
-        """Waits until every frame's verdict is stored; halfway through, what no worker took is given up.
+        """Waits until every frame's verdict is stored, for as long as workers get on with it.
+
+        Args:
+            timeout_s: to wait without a frame judged or stored; halfway through, what no worker took is given up.
 
         Returns:
             How many frames are still without one.
         """
-        started, given_up = time.monotonic(), False
-        while (left := self.counts()["open"]) and (waited := time.monotonic() - started) < timeout_s:
-            if not given_up and waited > timeout_s / 2:
-                given_up = self._dispatcher.give_up_waiting = True
+        progress, since = -1, time.monotonic()
+        while left := (counts := self.counts())["open"]:
+            now, done = time.monotonic(), counts["judged"] + counts["stored"]
+            if done != progress:
+                progress, since = done, now
+            if now - since >= timeout_s:
+                break
+            self._dispatcher.give_up_waiting |= now - since > timeout_s / 2
             with self._room:
                 self._room.wait(0.05)
         self._dispatcher.give_up_waiting = False  # what is published from here on waits for workers again

@@ -128,9 +128,10 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def weights_file() -> Path:
-    """Real ImageNet weights, where they are (`SIGHTLINE_WEIGHTS`)."""
-    default = Path(__file__).parent.parent.parent / "shared" / "weights" / "resnet18_imagenet_bnfolded_layer1-3.pth"
-    path = Path(os.environ.get("SIGHTLINE_WEIGHTS", default))
+    """Real ImageNet weights, where they are (`SIGHTLINE_WEIGHTS`: a file, or the folder it lies in)."""
+    path = Path(os.environ.get("SIGHTLINE_WEIGHTS", Path(__file__).parent.parent.parent / "shared" / "weights"))
+    if path.is_dir():
+        path /= "resnet18_imagenet_bnfolded_layer1-3.pth"
     if not path.is_file():
         pytest.skip(f"no ImageNet weights at {path}: set SIGHTLINE_WEIGHTS")
     return path

@@ -1,5 +1,6 @@
 """`producers.publisher` over real sockets: what a worker is sent, and what becomes of a frame by what it answers."""
 
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -404,6 +405,24 @@ def test_drain_gives_up_what_nobody_takes(publish: Publish, dial: Dial) -> None:
     assert {reason.reason for reason in gone} == {"lost"}
     late.stored(*(tag.id for message in gone for tag in message.frames))
     assert publisher.drain(10.0) == 0
+
+
+def test_drain_waits_for_a_slow_worker_as_long_as_it_gets_on(publish: Publish, dial: Dial) -> None:
+    """Eight frames at a sixth of the timeout each: more than the timeout in all, and not one is given up."""
+    publisher, worker = publish(), dial()
+    worker.hello(credit=1)
+    names = publish_some(publisher, 8)
+    left: list[int] = []
+    drain = threading.Thread(target=lambda: left.append(publisher.drain(1.5)))
+    drain.start()
+    for credit, name in enumerate(names, start=2):
+        worker.frame()
+        time.sleep(0.25)
+        worker.stored(name)
+        worker.grant(credit)
+    drain.join(10)
+    assert left == [0]
+    assert publisher.counts()["gone"] == 0
 
 
 def test_counts_say_what_became_of_the_frames(publish: Publish, dial: Dial) -> None:

@@ -130,9 +130,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def interrupt_on_sigterm() -> None:
-    """Makes SIGTERM end this process as Ctrl-C does: by an exception, so that everything is cleaned up."""
+    """Makes SIGTERM and Ctrl-C end this process by an exception, so that everything is cleaned up."""
 
     def handler(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell starts background jobs with it ignored
+        signal.signal(number, handler)
