@@ -1,4 +1,4 @@
-"""What an anomaly map says: its score, its regions, and the smooth picture people look at.
+"""What an anomaly map says: its regions, and the smooth picture people look at. Its score: `model.scoring`.
 
 NumPy and OpenCV alone, so that a reader beside a PLC rebuilds maps without torch.
 
@@ -33,11 +33,6 @@ class Region:
     box: tuple[int, int, int, int]
     area: int
     peak: float
-
-
-def score(grid: Grid) -> float:
-    """The picture's anomaly score: the maximum of the unsmoothed map (paper, Eq. 11). NaN if any cell is NaN."""
-    return float(np.max(grid))
 
 
 def regions(grid: Grid, *, threshold: float, box: Box) -> list[Region]:

@@ -7,20 +7,24 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from model.backbone import BACKBONES, BackboneName, build_backbone
+from model.backbone import BackboneName, build_backbone
 from model.calibration import Calibration
-from model.errors import BundleError, DataError
+from model.errors import BundleError
 from model.preprocessing import InputContract, Preprocessing
-from model.simplenet import FeatureExtractor, Head, SimpleNet, feature_channels
+from model.scoring import Scoring
+from model.simplenet import AdaptorKind, FeatureExtractor, Head, SimpleNet, feature_channels
 
 MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
+RECORDS = ("training.json", "loss.png", "scores.png")
+"""How a bundle was made, for people: never read back, and not part of its digest."""
 
 
 class Architecture(BaseModel):
@@ -29,9 +33,15 @@ class Architecture(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbone: BackboneName = "resnet18"
-    levels: tuple[Literal[1, 2, 3], ...] = Field(default=(2, 3), min_length=1)
+    levels: tuple[Literal[1, 2, 3], ...] = Field(default=(2, 3), min_length=1, max_length=3)
     patch_size: int = Field(default=3, ge=1, le=31)
+    adaptor: AdaptorKind = "linear"
     hidden: int = Field(default=1024, ge=1, le=65_536)
+
+    @field_validator("levels")
+    @classmethod
+    def _finest_first(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(levels)))
 
     @field_validator("patch_size")
     @classmethod
@@ -39,6 +49,11 @@ class Architecture(BaseModel):
         if patch_size % 2 == 0:
             raise ValueError("a neighbourhood has a middle: its size must be odd")
         return patch_size
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The anomaly map's `(h, w)` for a network input of this size: that of the finest level used."""
+        stride = 2 ** (min(self.levels) + 1)
+        return (-(-size[0] // stride), -(-size[1] // stride))
 
     def build(self, *, weights: str, seed: int = 0) -> SimpleNet:
         """A network with an untrained head; `weights` and `seed` as in `build_backbone`.
@@ -48,18 +63,8 @@ class Architecture(BaseModel):
         """
         backbone = build_backbone(self.backbone, levels=self.levels, weights=weights, seed=seed)
         channels = feature_channels(backbone, (32, 32))
-        return SimpleNet(FeatureExtractor(backbone, patch_size=self.patch_size), Head(channels, hidden=self.hidden))
-
-
-def architecture_for(backbone: str) -> Architecture:
-    """The default architecture on a backbone of this name.
-
-    Raises:
-        DataError: there is no such backbone.
-    """
-    if backbone not in BACKBONES:
-        raise DataError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
-    return Architecture(backbone=backbone)
+        head = Head(channels, hidden=self.hidden, adaptor=self.adaptor)
+        return SimpleNet(FeatureExtractor(backbone, patch_size=self.patch_size), head)
 
 
 class Manifest(BaseModel):
@@ -71,6 +76,7 @@ class Manifest(BaseModel):
         architecture: what to build.
         preprocessing: from picture to input.
         contract: which pictures it may judge.
+        scoring: from anomaly map to score.
         calibration: threshold and its promise.
         provenance: how it was made (settings, picture counts, seed); for people, never read back.
         weights_sha256: of `model.safetensors`.
@@ -83,9 +89,17 @@ class Manifest(BaseModel):
     architecture: Architecture
     preprocessing: Preprocessing
     contract: InputContract
+    scoring: Scoring = Scoring()
     calibration: Calibration
     provenance: dict[str, str | int | float | bool | None]
     weights_sha256: str
+
+    @model_validator(mode="after")
+    def _mask_fits(self) -> "Manifest":
+        shape = self.architecture.grid(self.preprocessing.crop)
+        if not self.scoring.fits(shape):
+            raise ValueError(f"the ignore mask is not {shape[0]} x {shape[1]} cells, as the network's map is")
+        return self
 
 
 class Bundle:
@@ -108,12 +122,15 @@ class Bundle:
         return f"{self.manifest.name}@{self.digest[:12]}"
 
 
-def write_bundle(out: Path, network: SimpleNet, **manifest: object) -> Bundle:
+def write_bundle(
+    out: Path, network: SimpleNet, *, records: Mapping[str, bytes] | None = None, **manifest: object
+) -> Bundle:
     """Writes a bundle whole or not at all: into a neighbouring directory, synced, then renamed.
 
     Args:
         out: the bundle's directory; an older bundle there is replaced, anything else is left alone.
         network: its tensors are stored.
+        records: some of `RECORDS`, by name.
         manifest: the fields of `Manifest` but `weights_sha256`.
 
     Raises:
@@ -130,6 +147,8 @@ def write_bundle(out: Path, network: SimpleNet, **manifest: object) -> Bundle:
             fresh.mkdir()
             _write_synced(fresh / WEIGHTS, tensors)
             _write_synced(fresh / MANIFEST, text)
+            for name, content in (records or {}).items():
+                _write_synced(fresh / name, content)
             _exchange(out, fresh, old=Path(scratch) / "old")
     except OSError as error:
         raise BundleError(f"bundle {out} can't be written: {error}") from error
@@ -151,7 +170,7 @@ def _exchange(out: Path, fresh: Path, *, old: Path) -> None:
 
 def refuse_foreign(out: Path) -> None:
     """Raises `BundleError` if `out` holds anything but a bundle: training must not wipe somebody's folder."""
-    if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= {MANIFEST, WEIGHTS}):
+    if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= {MANIFEST, WEIGHTS, *RECORDS}):
         raise BundleError(f"{out} exists and is not a bundle; choose another --out")
 
 

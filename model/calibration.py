@@ -46,6 +46,13 @@ class Calibration(BaseModel):
             raise ValueError(f"threshold {self.threshold} is not above the median good score {self.median}")
         return self
 
+    def promise(self) -> str:
+        """What the threshold is worth, for people."""
+        return (
+            f"threshold from {self.images} held out; on average at most {self.false_reject_rate:.1%} of good parts "
+            f"fail (this very threshold: below {self.false_reject_upper_95:.1%} with 95 % confidence)"
+        )
+
     def passes(self, score: float) -> bool:
         """True if and only if the score is finite and at or below the threshold. NaN fails."""
         return math.isfinite(score) and score <= self.threshold

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model import anomaly_map
 from model.anomaly_map import Box, Grid
 from model.bundle import Bundle
 from model.errors import DataError
 from model.preprocessing import Image, Preprocessing
+from model.scoring import Scoring
 from model.simplenet import SimpleNet
 
 Prepared = Tensor
@@ -26,7 +26,7 @@ class Inspection:
 
     Attributes:
         score: anomaly score, higher is more anomalous; may be NaN, and NaN never passes.
-        grid: `(h, w)` float32 anomaly map at the network's own resolution.
+        grid: `(h, w)` float32 anomaly map at the network's own resolution, as the score rule leaves it.
         size: network input `(height, width)`, pixels.
         box: the rectangle `(x, y, width, height)` of the picture that the map covers.
     """
@@ -40,15 +40,19 @@ class Inspection:
 class Engine:
     """One network on one device. Not thread-safe: the work loop owns it."""
 
-    def __init__(self, network: SimpleNet, preprocessing: Preprocessing, *, device: str = "auto") -> None:
+    def __init__(
+        self, network: SimpleNet, preprocessing: Preprocessing, scoring: Scoring | None = None, *, device: str = "auto"
+    ) -> None:
         self.preprocessing = preprocessing
+        self.scoring = scoring or Scoring()
         self.device = torch.device(choose_device(device))
         self.network = network.eval().to(self.device)
 
     @classmethod
     def of(cls, bundle: Bundle, *, device: str = "auto") -> "Engine":
         """The engine of a bundle."""
-        return cls(bundle.network, bundle.manifest.preprocessing, device=device)
+        manifest = bundle.manifest
+        return cls(bundle.network, manifest.preprocessing, manifest.scoring, device=device)
 
     def prepare(self, image: Image) -> Prepared:
         """One picture, `(H, W)` grey or `(H, W, 3)` RGB, as network input `(3, h, w)` float32 on the CPU."""
@@ -64,15 +68,16 @@ class Engine:
         with torch.inference_mode():
             batch = torch.stack(list(prepared)).to(self.device)
             grids = self.network(batch).float().cpu().numpy()  # (B, h, w)
-        return [
-            Inspection(
-                score=anomaly_map.score(grid),
-                grid=grid,
-                size=self.preprocessing.crop,
-                box=self.preprocessing.box(shape[0], shape[1]),
-            )
-            for grid, shape in zip(grids, shapes, strict=True)
-        ]
+        return [self._inspection(grid, shape) for grid, shape in zip(grids, shapes, strict=True)]
+
+    def _inspection(self, grid: Grid, shape: tuple[int, ...]) -> Inspection:
+        applied = self.scoring.apply(grid)
+        return Inspection(
+            score=self.scoring.score(applied),
+            grid=applied,
+            size=self.preprocessing.crop,
+            box=self.preprocessing.box(shape[0], shape[1]),
+        )
 
     def inspect(self, images: Sequence[Image]) -> list[Inspection]:
         """Prepares and scores pictures, as one batch."""

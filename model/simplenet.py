@@ -4,12 +4,15 @@ Liu, Zhou, Xu, Wang: "SimpleNet: A Simple Network for Image Anomaly Detection an
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from model.backbone import Backbone
+
+AdaptorKind = Literal["none", "linear", "mlp"]
 
 
 class FeatureExtractor(nn.Module):
@@ -32,16 +35,31 @@ class FeatureExtractor(nn.Module):
 
 
 class FeatureAdaptor(nn.Module):
-    """Moves ImageNet features into the target domain (section 3.2): one linear layer without bias."""
+    """Moves ImageNet features into the target domain (section 3.2): one linear layer without bias by default.
 
-    def __init__(self, channels: int) -> None:
+    Table 3 of the paper compares it with no adaptor and with one that is not linear (a second layer after a leaky
+    ReLU; the authors' public code has it so).
+    """
+
+    def __init__(self, channels: int, *, kind: AdaptorKind = "linear") -> None:
         super().__init__()
-        self.linear = nn.Linear(channels, channels, bias=False)
-        nn.init.xavier_normal_(self.linear.weight)
+        layers: dict[AdaptorKind, list[nn.Module]] = {
+            "none": [],
+            "linear": [nn.Linear(channels, channels, bias=False)],
+            "mlp": [
+                nn.Linear(channels, channels, bias=False),
+                nn.LeakyReLU(0.2),
+                nn.Linear(channels, channels, bias=False),
+            ],
+        }
+        self.layers = nn.Sequential(*layers[kind])
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_normal_(layer.weight)
 
     def forward(self, features: Tensor) -> Tensor:
         """Args: features: (N, C). Returns: (N, C)."""
-        adapted: Tensor = self.linear(features)
+        adapted: Tensor = self.layers(features)
         return adapted
 
 
@@ -82,9 +100,9 @@ class Discriminator(nn.Module):
 class Head(nn.Module):
     """The trained part: adaptor, then discriminator."""
 
-    def __init__(self, channels: int, *, hidden: int = 1024) -> None:
+    def __init__(self, channels: int, *, hidden: int = 1024, adaptor: AdaptorKind = "linear") -> None:
         super().__init__()
-        self.adaptor = FeatureAdaptor(channels)
+        self.adaptor = FeatureAdaptor(channels, kind=adaptor)
         self.discriminator = Discriminator(channels, hidden=hidden)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -119,6 +137,17 @@ def truncated_l1(normal: Tensor, anomalous: Tensor, *, th: float = 0.5) -> Tenso
         th: truncation; both signs take the same.
     """
     loss: Tensor = F.relu(th - normal).mean() + F.relu(th + anomalous).mean()
+    return loss
+
+
+def cross_entropy(normal: Tensor, anomalous: Tensor) -> Tensor:
+    """Cross entropy with normality as the logit of "normal" (the paper's Table 3 compares it).
+
+    Args:
+        normal: (N,) normality of normal features.
+        anomalous: (N,) normality of generated ones.
+    """
+    loss: Tensor = F.softplus(-normal).mean() + F.softplus(anomalous).mean()
     return loss
 
 

@@ -92,27 +92,25 @@ def recipes(parts_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch")
     from model.bundle import Architecture, write_bundle
     from model.dataset import good_pictures, read_image
+    from model.plan import Plan
     from model.preprocessing import InputContract, Preprocessing
-    from model.training import TrainSettings, train
+    from model.scoring import Scoring
+    from model.settings import TrainSettings
+    from model.training import train
 
     folder = tmp_path_factory.mktemp("recipes")
     images = [read_image(path) for path in good_pictures(parts_root)]
     architecture, preprocessing = Architecture(hidden=64), Preprocessing(resize=(96, 96), crop=(96, 96))
-    network, calibration, settings = train(
-        images,
-        architecture=architecture,
-        preprocessing=preprocessing,
-        settings=TrainSettings(steps=20, positions=256),
-    )
+    done = train(images, Plan(architecture, preprocessing, TrainSettings(steps=20, positions=256), Scoring()))
     write_bundle(
         folder / "part",
-        network,
+        done.network,
         name="part",
         architecture=architecture,
         preprocessing=preprocessing,
         contract=InputContract.of(images),
-        calibration=calibration,
-        provenance=settings.provenance(),
+        calibration=done.calibration,
+        provenance=done.settings.provenance(),
     )
     return folder
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-import model.cli
+import model.cli.judge
+import model.cli.train
 import producers.cli
 from producers.daemon import ExitCode
 
@@ -184,9 +185,9 @@ for function in (
     subscribe,
     check,
     producers.cli.parts,
-    model.cli.train,
-    model.cli.evaluate,
-    model.cli.inspect,
+    model.cli.train.train,
+    model.cli.judge.evaluate,
+    model.cli.judge.inspect,
 ):
     command(function)
 

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from model.bundle import MANIFEST, WEIGHTS, Architecture, Bundle, write_bundle
 from model.calibration import Calibration
+from model.plan import Plan
 from model.preprocessing import InputContract, Preprocessing
+from model.scoring import Scoring
+from model.settings import TrainSettings
 from model.simplenet import SimpleNet
 
 ARCHITECTURE = Architecture(hidden=16)
@@ -32,6 +35,17 @@ CALIBRATION = Calibration(
     false_reject_rate=0.05,
     false_reject_upper_95=0.146,
 )
+
+
+def a_plan(
+    settings: TrainSettings,
+    *,
+    architecture: Architecture = ARCHITECTURE,
+    preprocessing: Preprocessing = PREPROCESSING,
+    **changes: Any,
+) -> Plan:
+    """A training of a network that is small enough for tests."""
+    return Plan(architecture, preprocessing, settings, Scoring(), **changes)
 
 
 def plates(count: int, *, seed: int = 0, height: int = 40, width: int = 48) -> list[NDArray[np.uint8]]:
@@ -62,7 +76,7 @@ def _built(seed: int) -> SimpleNet:
 
 def write_small(out: Path, network: SimpleNet | None = None, **changes: object) -> Bundle:
     """Writes a bundle of an untrained network."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "name": "plate",
         "architecture": ARCHITECTURE,
         "preprocessing": PREPROCESSING,

@@ -254,7 +254,7 @@ def test_the_manifest_s_schema_takes_what_was_written(small_bundle: Path) -> Non
 
 def test_the_same_network_and_manifest_make_the_same_bytes(tmp_path: Path) -> None:
     network = small_network()
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "name": "plate",
         "architecture": ARCHITECTURE,
         "preprocessing": PREPROCESSING,

@@ -72,7 +72,7 @@ def strict(small_bundle: Path, tmp_path: Path) -> Path:
 def not_finite(small_bundle: Path, tmp_path: Path) -> Path:
     """A bundle whose digest is right and whose weights are NaN."""
     tensors = load((small_bundle / WEIGHTS).read_bytes())
-    content = save({**tensors, "head.adaptor.linear.weight": torch.full((384, 384), torch.nan)})
+    content = save({**tensors, "head.adaptor.layers.0.weight": torch.full((384, 384), torch.nan)})
     digest = hashlib.sha256(content).hexdigest()
     out = edited_copy(small_bundle, tmp_path / "nan", lambda manifest: manifest.update(weights_sha256=digest))
     (out / WEIGHTS).unlink()

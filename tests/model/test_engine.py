@@ -90,7 +90,7 @@ def test_an_engine_puts_a_network_in_training_mode_into_evaluation_mode() -> Non
 
 def test_weights_that_are_not_finite_make_a_score_that_never_passes(small_bundle: Path) -> None:
     bundle = read_bundle(small_bundle)
-    bundle.network.head.adaptor.linear.weight.data.fill_(math.nan)
+    next(bundle.network.head.adaptor.parameters()).data.fill_(math.nan)
     (found,) = Engine.of(bundle, device="cpu").inspect(plates(1))
     assert math.isnan(found.score)
     assert not bundle.manifest.calibration.passes(found.score)

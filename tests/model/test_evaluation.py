@@ -182,7 +182,7 @@ def test_when_no_picture_can_be_judged_that_is_an_error_with_a_first_reason(bund
 
 def test_scores_that_are_not_finite_fail_and_leave_no_auroc(small_bundle: Path, root: Path) -> None:
     broken = read_bundle(small_bundle)
-    broken.network.head.adaptor.linear.weight.data.fill_(math.nan)
+    next(broken.network.head.adaptor.parameters()).data.fill_(math.nan)
     found = judged(broken, root)
     assert (found.image_auroc, found.pixel_auroc) == (None, None)
     assert (found.false_reject_rate, found.miss_rate) == (1.0, 0.0)

@@ -53,9 +53,9 @@ def test_the_channels_are_those_of_all_levels_together(levels: tuple[int, ...], 
 
 def test_the_adaptor_is_one_linear_layer_without_bias() -> None:
     adaptor = FeatureAdaptor(6)
-    assert [name for name, _ in adaptor.named_parameters()] == ["linear.weight"]
+    assert [name for name, _ in adaptor.named_parameters()] == ["layers.0.weight"]
     features = torch.randn(5, 6)
-    torch.testing.assert_close(adaptor(features), features @ adaptor.linear.weight.T)
+    torch.testing.assert_close(adaptor(features), features @ next(adaptor.parameters()).T)
     assert not adaptor(torch.zeros(1, 6)).any()
 
 
@@ -73,7 +73,7 @@ def test_the_head_starts_xavier_normal() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         head = Head(200, hidden=300)
-    assert float(head.adaptor.linear.weight.std().detach()) == pytest.approx((2 / 400) ** 0.5, rel=0.02)
+    assert float(next(head.adaptor.parameters()).std().detach()) == pytest.approx((2 / 400) ** 0.5, rel=0.02)
     assert float(head.discriminator.hidden.weight.std().detach()) == pytest.approx((2 / 500) ** 0.5, rel=0.02)
 
 

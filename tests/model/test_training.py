@@ -2,7 +2,9 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,26 +18,25 @@ from model import dataset
 from model.bundle import Architecture
 from model.engine import Engine
 from model.errors import DataError
+from model.features import allocate, extract_features, spread
+from model.fitting import HeadTraining, draw
+from model.fitting import fit as fit_head
 from model.preprocessing import Image, Preprocessing
-from model.simplenet import AnomalousFeatureGenerator, Head
-from model.training import (
-    RELATIVE_SIGMA_RANDOM,
-    TrainSettings,
-    draw,
-    extract_features,
-    split,
-    spread,
-    train,
-    train_head,
-)
-from tests.model.small import ARCHITECTURE, PREPROCESSING, is_one_sentence, plates, small_network
+from model.settings import RELATIVE_SIGMA_RANDOM, TrainSettings
+from model.simplenet import AdaptorKind, AnomalousFeatureGenerator, Head
+from model.training import split, train
+from tests.model.small import ARCHITECTURE, PREPROCESSING, a_plan, is_one_sentence, plates, small_network
 
 QUICK = TrainSettings(steps=4, positions=32)
 
 
+def NOBODY(what: str, done: int, total: int) -> None:  # noqa: N802 - a constant that is called
+    """Progress that nobody watches."""
+
+
 def trained(images: list[Image], chosen: TrainSettings = QUICK) -> dict[str, Tensor]:
-    network, _, _ = train(images, architecture=ARCHITECTURE, preprocessing=PREPROCESSING, settings=chosen, device="cpu")
-    return network.state_dict()
+    done = train(images, a_plan(chosen), device="cpu")
+    return done.network.state_dict()
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -54,7 +55,8 @@ def cache(images: int = 5, positions: int = 4, channels: int = 6) -> Tensor:
 
 def fit(head: Head, features: Tensor, **changes: float) -> Head:
     chosen = replace(TrainSettings(sigma=0.5, steps=5, positions=16), **changes)  # type: ignore[arg-type]
-    return train_head(head, features, chosen, device="cpu", progress=lambda what, done, total: None)
+    training = HeadTraining(head, features, chosen, device="cpu")
+    return fit_head(training, progress=lambda what, done, total: None)
 
 
 @settings(deadline=None)
@@ -81,7 +83,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
 
 def test_another_seed_gives_other_weights() -> None:
     one, other = trained([*plates(10)]), trained([*plates(10)], replace(QUICK, seed=1))
-    assert not torch.equal(one["head.adaptor.linear.weight"], other["head.adaptor.linear.weight"])
+    assert not torch.equal(one["head.adaptor.layers.0.weight"], other["head.adaptor.layers.0.weight"])
 
 
 def test_training_leaves_the_global_generator_alone() -> None:
@@ -105,12 +107,12 @@ def test_held_out_pictures_do_not_touch_the_weights() -> None:
 
 def test_the_threshold_comes_from_the_held_out_pictures_and_the_engine_s_own_scores() -> None:
     images: list[Image] = [*plates(20)]
-    network, calibration, used = train(
-        images, architecture=ARCHITECTURE, preprocessing=PREPROCESSING, settings=QUICK, device="cpu"
-    )
-    _, held = split(20, holdout=used.holdout, seed=used.seed)
-    engine = Engine(network, PREPROCESSING, device="cpu")
+    done = train(images, a_plan(QUICK), device="cpu")
+    calibration = done.calibration
+    _, held = split(20, holdout=QUICK.holdout, seed=QUICK.seed)
+    engine = Engine(done.network, PREPROCESSING, device="cpu")
     scores = [engine.inspect([images[index]])[0].score for index in held]
+    assert done.scores == scores
     assert calibration.images == len(held) == 4
     assert calibration.threshold == max(scores)
     assert (calibration.low, calibration.high) == (min(scores), max(scores))
@@ -126,7 +128,7 @@ def test_batch_norm_sees_normal_and_noisy_features_in_one_batch() -> None:
     head, features = small_head(), cache()
     before = deepcopy(head)
     after = fit(head, features, steps=1, ema_decay=0.0, seed=7).discriminator.norm
-    drawn = next(iter(draw(features, TrainSettings(steps=1, positions=16), Generator().manual_seed(7))))
+    drawn = draw(features, TrainSettings(positions=16), step=0, generator=Generator().manual_seed(7))
     adapted = before.adaptor(drawn)
     noisy = AnomalousFeatureGenerator(0.5, Generator().manual_seed(7))(adapted)
     hidden = before.discriminator.hidden(torch.cat([adapted, noisy])).detach()
@@ -138,7 +140,7 @@ def test_batch_norm_sees_normal_and_noisy_features_in_one_batch() -> None:
 
 def test_what_is_kept_is_a_moving_average_with_its_batch_norm_buffers_not_the_last_iterate() -> None:
     last, averaged = (fit(small_head(), cache(), ema_decay=decay, steps=40) for decay in (0.0, 0.99))
-    for key in ("adaptor.linear.weight", "discriminator.hidden.weight", "discriminator.norm.running_mean"):
+    for key in ("adaptor.layers.0.weight", "discriminator.hidden.weight", "discriminator.norm.running_mean"):
         assert not torch.equal(last.state_dict()[key], averaged.state_dict()[key]), key
 
 
@@ -146,7 +148,7 @@ def test_what_is_kept_is_a_moving_average_with_its_batch_norm_buffers_not_the_la
 def test_the_second_step_s_average_keeps_the_smaller_of_the_decay_and_two_elevenths(decay: float, kept: float) -> None:
     one, two = (fit(small_head(), cache(), ema_decay=0.0, steps=steps).state_dict() for steps in (1, 2))
     averaged = fit(small_head(), cache(), ema_decay=decay, steps=2).state_dict()
-    for key in ("adaptor.linear.weight", "discriminator.out.weight", "discriminator.norm.running_var"):
+    for key in ("adaptor.layers.0.weight", "discriminator.out.weight", "discriminator.norm.running_var"):
         torch.testing.assert_close(averaged[key], kept * one[key] + (1 - kept) * two[key])
 
 
@@ -177,7 +179,7 @@ def test_training_lowers_the_loss_on_features_it_can_tell_apart() -> None:
 
 def test_whole_pictures_are_drawn_where_no_positions_are_asked_for() -> None:
     features = cache()
-    drawn = next(iter(draw(features, TrainSettings(positions=0, batch_images=2), Generator().manual_seed(0))))
+    drawn = draw(features, TrainSettings(positions=0, batch_images=2), step=0, generator=Generator().manual_seed(0))
     assert drawn.shape == (8, 6)
     pictures = [
         index for index in range(5) if any(torch.equal(features[index], part) for part in drawn.reshape(2, 4, 6))
@@ -185,9 +187,18 @@ def test_whole_pictures_are_drawn_where_no_positions_are_asked_for() -> None:
     assert len(pictures) == 2
 
 
+def test_an_epoch_of_the_paper_takes_every_picture_once_in_an_order_of_its_own() -> None:
+    features, chosen = torch.arange(5.0)[:, None, None].expand(5, 4, 1), TrainSettings(positions=0, batch_images=2)
+    steps = [draw(features, chosen, step=step, generator=Generator())[::4, 0].tolist() for step in range(12)]
+    epochs = [[*chain(*steps[start : start + 3])] for start in range(0, 12, 3)]
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
 def test_positions_are_drawn_over_all_of_the_cache() -> None:
     features = torch.arange(20.0).reshape(5, 4, 1)
-    drawn = torch.cat(list(draw(features, TrainSettings(steps=20, positions=16), Generator().manual_seed(0))))
+    generator, chosen = Generator().manual_seed(0), TrainSettings(positions=16)
+    drawn = torch.cat([draw(features, chosen, step=step, generator=generator) for step in range(20)])
     assert set(drawn.flatten().tolist()) == set(range(20))
 
 
@@ -204,26 +215,19 @@ def test_the_paper_s_epochs_count_the_paper_s_batches_whatever_the_batch_was() -
 
 
 def test_training_like_the_paper_reports_the_numbers_it_used() -> None:
-    _, _, used = train(
-        plates(8),
-        architecture=ARCHITECTURE,
-        preprocessing=PREPROCESSING,
-        settings=QUICK,
-        paper=True,
-        device="cpu",
-    )
+    used = train(plates(8), a_plan(QUICK, preset="paper"), device="cpu").settings
     assert (used.steps, used.sigma) == (320, 0.015)
     assert used.provenance()["steps"] == 320
 
 
 def test_without_a_sigma_it_is_a_share_of_the_training_features_spread() -> None:
     images: list[Image] = [*plates(10)]
-    _, _, used = train(images, architecture=ARCHITECTURE, preprocessing=PREPROCESSING, settings=QUICK, device="cpu")
+    used = train(images, a_plan(QUICK), device="cpu").settings
     training, _ = split(10, holdout=QUICK.holdout, seed=QUICK.seed)
     features = extract_features(
-        small_network(), PREPROCESSING, [images[i] for i in training], device="cpu", progress=lambda *told: None
+        small_network().extractor, PREPROCESSING, [images[i] for i in training], device="cpu", progress=NOBODY
     )
-    assert used.sigma == pytest.approx(RELATIVE_SIGMA_RANDOM * spread(features.flatten(0, 1)))
+    assert used.sigma == pytest.approx(RELATIVE_SIGMA_RANDOM * spread(features))
     assert features.shape == (8, 16, 384)
 
 
@@ -231,9 +235,7 @@ def test_progress_is_told_step_by_step() -> None:
     told: list[tuple[str, int, int]] = []
     train(
         plates(10),
-        architecture=ARCHITECTURE,
-        preprocessing=PREPROCESSING,
-        settings=QUICK,
+        a_plan(QUICK),
         device="cpu",
         progress=lambda what, done, total: told.append((what, done, total)),
     )
@@ -244,14 +246,88 @@ def test_progress_is_told_step_by_step() -> None:
     ]
 
 
+@pytest.mark.parametrize("changes", [{"loss": "cross_entropy"}, {"positions": 0, "batch_images": 2}])
+def test_every_recipe_trains_and_is_not_the_default(changes: dict[str, Any]) -> None:
+    one, other = trained([*plates(10)]), trained([*plates(10)], replace(QUICK, **changes))
+    assert not torch.equal(one["head.discriminator.out.weight"], other["head.discriminator.out.weight"])
+
+
+@pytest.mark.parametrize(("adaptor", "layers"), [("none", 0), ("linear", 1), ("mlp", 2)])
+def test_each_adaptor_trains_and_has_its_layers(adaptor: AdaptorKind, layers: int) -> None:
+    architecture = ARCHITECTURE.model_copy(update={"adaptor": adaptor})
+    done = train(plates(10), a_plan(QUICK, architecture=architecture), device="cpu")
+    names = [name for name in done.network.state_dict() if name.startswith("head.adaptor")]
+    assert len(names) == layers
+    assert np.isfinite(done.losses).all()
+
+
+@pytest.mark.parametrize("levels", [(1,), (2,), (3,), (1, 2), (1, 3), (2, 3), (1, 2, 3)])
+@pytest.mark.parametrize("size", [(32, 32), (37, 53)])
+def test_every_subset_of_levels_trains_on_odd_and_non_square_inputs(
+    levels: tuple[Literal[1, 2, 3], ...], size: tuple[int, int]
+) -> None:
+    architecture = ARCHITECTURE.model_copy(update={"levels": levels, "patch_size": 5})
+    preprocessing = Preprocessing(resize=size, crop=size)
+    done = train(plates(8), a_plan(QUICK, architecture=architecture, preprocessing=preprocessing), device="cpu")
+    (found,) = Engine(done.network, preprocessing, device="cpu").inspect(plates(1))
+    assert found.grid.shape == architecture.grid(size)
+
+
+def test_an_interrupted_training_goes_on_to_the_very_same_weights(tmp_path: Path) -> None:
+    chosen, checkpoint = TrainSettings(sigma=0.5, steps=30, positions=16), tmp_path / "checkpoint.pt"
+    whole = fit(small_head(), cache(), steps=30)
+    broken = HeadTraining(small_head(), cache(), chosen, device="cpu")
+    for _ in range(13):
+        broken.step()
+    torch.save(broken.state(), checkpoint)
+    again, told = HeadTraining(small_head(), cache(), chosen, device="cpu"), []
+    head = fit_head(again, progress=lambda what, done, total: told.append(done), checkpoint=checkpoint)
+    assert told == list(range(14, 31))
+    assert equal(head.state_dict(), whole.state_dict())
+    assert len(again.losses) == 30
+
+
+@pytest.mark.parametrize(
+    "changes", [{"steps": 31}, {"seed": 1}, {"sigma": 0.4}, None], ids=["steps", "seed", "sigma", "features"]
+)
+def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path, changes: dict[str, Any] | None) -> None:
+    chosen = TrainSettings(sigma=0.5, steps=30, positions=16)
+    other = HeadTraining(small_head(), cache() + (changes is None), replace(chosen, **(changes or {})), device="cpu")
+    other.step()
+    state = other.state()
+    training = HeadTraining(small_head(), cache(), chosen, device="cpu")
+    assert not training.take_up(state)
+    assert training.losses == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04"])
+def test_a_damaged_checkpoint_is_worth_as_much_as_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    training = HeadTraining(small_head(), cache(), TrainSettings(sigma=0.5, steps=5, positions=16), device="cpu")
+    head = fit_head(training, progress=NOBODY, checkpoint=tmp_path / "checkpoint.pt")
+    assert equal(head.state_dict(), fit(small_head(), cache(), steps=5).state_dict())
+
+
+def test_features_beyond_the_budget_lie_in_a_file_and_train_to_the_same_weights(tmp_path: Path) -> None:
+    small, large = (
+        train(plates(10), a_plan(QUICK), device="cpu", cache_bytes=budget, scratch=tmp_path) for budget in (0, 1 << 30)
+    )
+    assert equal(small.network.state_dict(), large.network.state_dict())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room_for_the_features_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no room for") as caught:
+        allocate((10**6, 10**4, 100), budget_bytes=0, folder=tmp_path)
+    assert is_one_sentence(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def refusal(images: list[Image], chosen: TrainSettings = QUICK, rate: float | None = None) -> str:
     with pytest.raises(DataError) as caught:
         train(
             images,
-            architecture=ARCHITECTURE,
-            preprocessing=PREPROCESSING,
-            settings=chosen,
-            false_reject_rate=rate,
+            a_plan(chosen, false_reject_rate=rate),
             device="cpu",
         )
     assert is_one_sentence(caught.value)
@@ -281,10 +357,7 @@ def test_a_false_reject_rate_too_small_for_the_pictures_is_refused_before_anythi
     with pytest.raises(DataError) as caught:
         train(
             plates(10),
-            architecture=ARCHITECTURE,
-            preprocessing=PREPROCESSING,
-            settings=QUICK,
-            false_reject_rate=0.001,
+            a_plan(QUICK, false_reject_rate=0.001),
             device="cpu",
             progress=lambda what, done, total: told.append(what),
         )
@@ -310,25 +383,28 @@ def test_sixteen_bit_grey_pictures_train_like_any_other() -> None:
     eight = [image[:, :, 0] for image in plates(10)]
     one, other = trained([*grey]), trained([*eight])
     torch.testing.assert_close(
-        one["head.adaptor.linear.weight"], other["head.adaptor.linear.weight"], atol=1e-3, rtol=1e-2
+        one["head.adaptor.layers.0.weight"], other["head.adaptor.layers.0.weight"], atol=1e-3, rtol=1e-2
     )
 
 
 def test_a_trained_network_fails_an_obviously_bad_picture_and_passes_good_ones() -> None:
     preprocessing = Preprocessing(resize=(64, 64), crop=(64, 64))
-    network, calibration, _ = train(
+    done = train(
         plates(40),
-        architecture=Architecture(hidden=64),
-        preprocessing=preprocessing,
-        settings=TrainSettings(
-            steps=120,
-            positions=256,
-            learning_rate_adaptor=1e-3,
-            learning_rate_discriminator=2e-3,
+        a_plan(
+            TrainSettings(
+                steps=120,
+                positions=256,
+                learning_rate_adaptor=1e-3,
+                learning_rate_discriminator=2e-3,
+            ),
+            architecture=Architecture(hidden=64),
+            preprocessing=preprocessing,
         ),
         device="cpu",
     )
-    engine, fresh, bad = Engine(network, preprocessing, device="cpu"), plates(20, seed=9), plates(20, seed=10)
+    engine, calibration = Engine(done.network, preprocessing, device="cpu"), done.calibration
+    fresh, bad = plates(20, seed=9), plates(20, seed=10)
     for image in bad:
         image[8:28, 10:34] = 255
     good_scores = [inspection.score for inspection in engine.inspect(fresh)]
@@ -341,14 +417,16 @@ def test_a_trained_network_fails_an_obviously_bad_picture_and_passes_good_ones()
 def test_real_bottles_are_told_from_broken_ones(data_root: Path, weights_file: Path) -> None:
     root = data_root / "mvtec_bottle"
     preprocessing = Preprocessing(resize=(160, 160), crop=(160, 160))
-    network, calibration, _ = train(
+    done = train(
         [dataset.read_image(path) for path in dataset.good_pictures(root)[:40]],
-        architecture=Architecture(hidden=256),
-        preprocessing=preprocessing,
-        settings=TrainSettings(weights=str(weights_file), steps=150, positions=512),
+        a_plan(
+            TrainSettings(weights=str(weights_file), steps=150, positions=512),
+            architecture=Architecture(hidden=256),
+            preprocessing=preprocessing,
+        ),
         device="cpu",
     )
-    engine = Engine(network, preprocessing, device="cpu")
+    engine, calibration = Engine(done.network, preprocessing, device="cpu"), done.calibration
     tests = [test for test in dataset.test_pictures(root) if test.kind in ("good", "broken_large")]
     scores = [engine.inspect([dataset.read_image(test.path)])[0].score for test in tests]
     assert len(tests) == 40

@@ -1,0 +1,94 @@
+"""`sightline evaluate` and `inspect`: a bundle says what it thinks of pictures."""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from model.cli.screen import AsJson, BundlePath, Device, bars, finite, to_stderr
+
+
+def evaluate(
+    bundle: BundlePath,
+    data: Annotated[Path, typer.Argument(help="Folder with test/good and test/<defect> (MVTec layout).")],
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> int:
+    """Judge labelled pictures with a bundle: how well does it tell good from bad, and where is it wrong?"""
+    from dataclasses import asdict
+
+    from model.bundle import read_bundle
+    from model.dataset import test_pictures
+    from model.evaluation import evaluate as evaluate_bundle
+
+    console = to_stderr()
+    with bars(console) as progress:
+        result = evaluate_bundle(read_bundle(bundle), data, test_pictures(data), device=device, progress=progress)
+    for sentence in result.skipped:
+        console.print(f"skipped: {sentence}", style="yellow", markup=False)
+    if as_json:
+        print(json.dumps(finite(asdict(result)), allow_nan=False))
+        return 0
+    table = Table("measure", "value", title=f"{bundle} on {data}: {result.good} good, {result.bad} bad")
+    for key in ("image_auroc", "pixel_auroc", "false_reject_rate", "miss_rate"):
+        value = getattr(result, key)
+        table.add_row(key.replace("_", " ").replace("auroc", "AUROC"), "-" if value is None else f"{value:.4f}")
+    Console().print(table)
+    return 0
+
+
+def inspect(
+    bundle: BundlePath,
+    images: Annotated[list[Path], typer.Argument(help="Pictures to judge.")],
+    maps: Annotated[Path | None, typer.Option(help="Folder for heat maps, one PNG a picture.")] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> int:
+    """Judge pictures with a bundle. Exit code 0 if all pass, 1 if one fails, 6 if one can't be judged."""
+    from model.bundle import read_bundle
+    from model.dataset import read_image
+    from model.engine import Engine
+    from model.errors import DataError
+    from model.picture import save_overlay
+
+    loaded = read_bundle(bundle)
+    engine, calibration = Engine.of(loaded, device=device), loaded.manifest.calibration
+    results: list[dict[str, object]] = []
+    for path in images:
+        try:
+            image = read_image(path)
+            loaded.manifest.contract.check(image)
+        except DataError as error:
+            results.append({"image": str(path), "decision": "fail", "reason": "bad_frame", "note": str(error)})
+            continue
+        found = engine.inspect([image])[0]
+        scored, severity = math.isfinite(found.score), calibration.severity(found.score)
+        decision, reason = ("pass", "ok") if calibration.passes(found.score) else ("fail", "defect")
+        if not scored:
+            reason = "worker_error"  # as on the line: the network is to blame, not the part
+        results.append(
+            {"image": str(path), "decision": decision, "reason": reason, "score": found.score, "severity": severity}
+        )
+        if maps is not None and scored:
+            name = f"{len(results):04d}_{path.parent.name}_{path.stem}.png"
+            save_overlay(maps / name, image, found, calibration)
+    if as_json:
+        print(json.dumps(finite({"model": loaded.label, "threshold": calibration.threshold, "results": results})))
+    else:
+        _print_results(results)
+    reasons = {result["reason"] for result in results}
+    return 6 if reasons & {"bad_frame", "worker_error"} else int("defect" in reasons)
+
+
+def _print_results(results: list[dict[str, object]]) -> None:
+    console = Console()
+    for result in results:
+        word = "[green]pass[/]" if result["decision"] == "pass" else "[red]fail[/]"
+        detail = f"severity {result['severity']:.2f}" if "severity" in result else str(result["note"])
+        named = escape(f"{detail}  {result['image']}")
+        console.print(f"{word}  {named}", soft_wrap=True, highlight=False)
