@@ -23,7 +23,8 @@ from model.scoring import Scoring
 from model.simplenet import AdaptorKind, FeatureExtractor, Head, SimpleNet, feature_channels
 
 MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
-RECORDS = ("training.json", "loss.png", "scores.png")
+TRAINING, SCORES = "training.json", "scores.png"
+RECORDS = (TRAINING, "loss.png", SCORES)
 """How a bundle was made, for people: never read back, and not part of its digest."""
 
 

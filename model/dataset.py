@@ -1,19 +1,26 @@
-"""Pictures on disk in the MVTec AD layout: `train/good`, `test/<kind>`, `ground_truth/<kind>/<stem>_mask.png`."""
+"""Labelled pictures on disk: the MVTec AD layout, a folder of good ones, or a CSV file that lists them."""
 
+import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from model.errors import DataError
+from model.images import SUFFIXES, Image, read_image, read_mask
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+__all__ = [
+    "Image",
+    "TestPicture",
+    "display_name",
+    "good_pictures",
+    "read_all",
+    "read_image",
+    "read_mask",
+    "root_of",
+    "test_pictures",
+]
 
-Image = NDArray[np.uint8] | NDArray[np.uint16]
+COLUMNS = ("path", "split", "kind", "mask")
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class TestPicture:
 
     Attributes:
         path: of the picture.
-        kind: `good` or the defect's folder name.
+        kind: `good` or the defect's name.
         mask: path of the ground-truth mask, None for good ones and where there is none.
     """
 
@@ -41,68 +48,90 @@ def pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
-def good_pictures(root: Path) -> list[Path]:
-    """The training pictures of an MVTec-layout folder, by name.
+def good_pictures(data: Path) -> list[Path]:
+    """Pictures of good parts, to train or calibrate with.
+
+    Args:
+        data: a folder with `train/good` (MVTec layout), a folder with pictures right inside it, or a CSV file: those of
+            its rows whose split is `train` (see `read_csv`).
 
     Raises:
-        DataError: there is no `train/good`, or it holds no picture.
+        DataError: none of these, or it holds no picture.
     """
-    folder = root / "train" / "good"
+    if data.suffix.lower() == ".csv":
+        found = [picture.path for split, picture in read_csv(data) if split == "train"]
+        if not found:
+            raise DataError(f"{data} lists no picture whose split is train")
+        return found
+    folder = data / "train" / "good"
+    if not folder.is_dir() and data.is_dir() and (found := pictures(data)):
+        return found
     if not folder.is_dir():
-        raise DataError(f"{root} has no train/good folder: put pictures of good parts into {folder}")
-    found = pictures(folder)
-    if not found:
+        raise DataError(
+            f"{data} has no train/good folder: put pictures of good parts into {folder}, or right inside {data}"
+        )
+    if not (found := pictures(folder)):
         raise DataError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
     return found
 
 
-def test_pictures(root: Path) -> list[TestPicture]:
-    """The labelled test pictures of an MVTec-layout folder, by kind and name.
+def test_pictures(data: Path) -> list[TestPicture]:
+    """Labelled pictures to evaluate with, by kind and name.
+
+    Args:
+        data: a folder with `test/<kind>` and `ground_truth/<kind>/<stem>_mask.png` (MVTec layout), or a CSV file: those
+            of its rows whose split is `test`.
 
     Raises:
-        DataError: there is no `test` folder, or it holds no picture.
+        DataError: neither of these, or it holds no picture.
     """
-    folder = root / "test"
-    found = []
+    if data.suffix.lower() == ".csv":
+        found = [picture for split, picture in read_csv(data) if split == "test"]
+        if not found:
+            raise DataError(f"{data} lists no picture whose split is test")
+        return found
+    folder, found = data / "test", []
     for kind in sorted(folder.iterdir()) if folder.is_dir() else []:
         for path in pictures(kind) if kind.is_dir() else []:
-            mask = root / "ground_truth" / kind.name / f"{path.stem}_mask.png"
+            mask = data / "ground_truth" / kind.name / f"{path.stem}_mask.png"
             found.append(TestPicture(path, kind.name, mask if kind.name != "good" and mask.is_file() else None))
     if not found:
-        raise DataError(f"{root} has no test pictures: expected {folder}/good and {folder}/<defect>")
+        raise DataError(f"{data} has no test pictures: expected {folder}/good and {folder}/<defect>")
     return found
 
 
-def read_image(path: Path) -> Image:
-    """One picture, as stored.
+def read_csv(file: Path) -> list[tuple[str, TestPicture]]:
+    """Every row of a CSV file, as (split, picture), in its order.
 
-    Returns:
-        `(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16. An alpha channel is dropped.
+    UTF-8 with a header. Columns: `path` (relative to the file's folder, or absolute), `split` (`train`, the default, or
+    `test`), `kind` (`good`, the default, or a defect's name; only good ones may train), `mask` (a path, may be empty).
 
     Raises:
-        DataError: the file can't be read as such a picture.
+        DataError: the file can't be read, or a row is not as above; named by its line.
     """
     try:
-        data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    except (OSError, cv2.error) as error:
-        raise DataError(f"{path} can't be read as a picture") from error
-    if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{path} can't be read as a picture")
-    if image.ndim == 2:
-        return cast(Image, image)
-    return cast(Image, cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB))
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            unknown = set(reader.fieldnames or ()) - set(COLUMNS)
+            if "path" not in (reader.fieldnames or ()) or unknown:
+                raise DataError(f"{file} needs a header with path, and of split, kind and mask what it has to say")
+            return [_row(file, reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise DataError(f"{file} can't be read: {error.strerror}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{file} is not CSV: {error}") from error
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """A ground-truth mask: `(H, W)`, true where the stored grey value is above half of its range.
-
-    Raises:
-        DataError: the file can't be read as a picture.
-    """
-    mask = read_image(path)
-    grey = mask if mask.ndim == 2 else mask.max(axis=2)
-    return np.asarray(grey > np.iinfo(grey.dtype).max // 2)
+def _row(file: Path, line: int, row: dict[str, str | None]) -> tuple[str, TestPicture]:
+    split, kind, mask = row.get("split") or "train", row.get("kind") or "good", row.get("mask")
+    if None in row or not row["path"]:
+        raise DataError(f"{file}, line {line}: a path is expected, and no more cells than the header has")
+    if split not in ("train", "test"):
+        raise DataError(f"{file}, line {line}: split is {split!r}, not train or test")
+    if split == "train" and kind != "good":
+        raise DataError(f"{file}, line {line}: a picture of kind {kind!r} can't train: only good ones do")
+    path = file.parent / str(row["path"])
+    return split, TestPicture(path, kind, file.parent / mask if mask and kind != "good" else None)
 
 
 def read_all(paths: Iterable[Path], skipped: Callable[[DataError], None]) -> list[Image]:
@@ -120,3 +149,13 @@ def read_all(paths: Iterable[Path], skipped: Callable[[DataError], None]) -> lis
     if not images:
         raise DataError("not one of the good pictures can be read")
     return images
+
+
+def root_of(data: Path) -> Path:
+    """The folder that pictures are named below."""
+    return data if data.is_dir() else data.parent
+
+
+def display_name(path: Path, root: Path) -> str:
+    """A picture's name in results: its path below `root`, else its whole path; with slashes."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

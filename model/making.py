@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model import charts
-from model.bundle import Bundle, refuse_foreign, write_bundle
-from model.dataset import good_pictures, read_all, read_mask
+from model.bundle import SCORES, TRAINING, Bundle, refuse_foreign, write_bundle
+from model.dataset import good_pictures, read_all
 from model.errors import BundleError, DataError
 from model.features import CACHE_BYTES, Progress
 from model.plan import Plan
 from model.preprocessing import Image, InputContract
-from model.scoring import Scoring, ignored_cells
+from model.threshold import digest, with_mask
 from model.training import Trained, train
 
 
@@ -51,7 +51,8 @@ def make_bundle(
         tell(f"skipped: {error}")
     if plan.settings.weights == "random":
         tell("backbone weights are random (seeded): good enough to try, pass --weights for real work")
-    contract, scoring = InputContract.of(images), _scoring(plan, images)
+    contract = InputContract.of(images)
+    scoring = with_mask(plan.scoring, plan.ignore, plan.architecture, plan.preprocessing, images[0])
     scratch = _scratch(out)
     try:
         trained = train(
@@ -60,7 +61,7 @@ def make_bundle(
         bundle = write_bundle(
             out,
             trained.network,
-            records=_records(trained),
+            records=_records(trained, images),
             name=name or out.resolve().name,
             architecture=plan.architecture,
             preprocessing=plan.preprocessing,
@@ -92,27 +93,16 @@ def _scratch(out: Path) -> Path:
     return scratch
 
 
-def _scoring(plan: Plan, images: list[Image]) -> Scoring:
-    """The plan's score rule, with its mask laid over the network's cells."""
-    if plan.ignore is None:
-        return plan.scoring
-    mask = read_mask(plan.ignore)
-    height, width = mask.shape
-    if (height, width) != images[0].shape[:2]:
-        raise DataError(
-            f"{plan.ignore} is {width} x {height} pixels, the good pictures are "
-            f"{images[0].shape[1]} x {images[0].shape[0]}"
-        )
-    shape = plan.architecture.grid(plan.preprocessing.crop)
-    cells = ignored_cells(mask, box=plan.preprocessing.box(height, width), shape=shape)
-    return plan.scoring.model_copy(update={"ignore": cells})
-
-
-def _records(trained: Trained) -> dict[str, bytes]:
-    record = {"settings": asdict(trained.settings), "losses": trained.losses, "held_out_scores": trained.scores}
+def _records(trained: Trained, images: list[Image]) -> dict[str, bytes]:
+    record = {
+        "settings": asdict(trained.settings),
+        "losses": trained.losses,
+        "held_out_scores": trained.scores,
+        "learned_from": [digest(images[index]) for index in trained.learned_from],
+    }
     groups = {"held-out good pictures": trained.scores}
     return {
-        "training.json": json.dumps(record).encode(),
+        TRAINING: json.dumps(record).encode(),
         "loss.png": charts.loss_curve(trained.losses),
-        "scores.png": charts.score_histogram(groups, threshold=trained.calibration.threshold),
+        SCORES: charts.score_histogram(groups, threshold=trained.calibration.threshold),
     }

@@ -51,28 +51,33 @@ def overlay(picture: Picture, severity: Grid, boxes: Sequence[tuple[int, int, in
     return blended
 
 
-def save_overlay(path: Path, image: Image, inspection: "Inspection", calibration: "Calibration") -> None:
-    """Writes a judged picture with its heat map as a PNG.
+def overlay_of(image: Image, inspection: "Inspection", calibration: "Calibration") -> Picture:
+    """A judged picture with its heat map and its defects' boxes: `(H, W, 3)` BGR.
 
     Args:
-        path: of the PNG; its folder is made.
         image: `(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16.
         inspection: what the network says of it.
         calibration: the bundle's threshold.
-
-    Raises:
-        DataError: the file can't be written.
     """
     height, width = image.shape[:2]
     smooth = anomaly_map.smooth(inspection.grid, inspection.size)
     placed = anomaly_map.place(smooth, box=inspection.box, height=height, width=width)
     severity = (placed - calibration.median) / (calibration.threshold - calibration.median)
     found = anomaly_map.regions(inspection.grid, threshold=calibration.threshold, box=inspection.box)
+    return overlay(to_bgr(image), severity.astype(np.float32), [region.box for region in found])
+
+
+def save_overlay(path: Path, image: Image, inspection: "Inspection", calibration: "Calibration") -> None:
+    """Writes `overlay_of` a picture as a PNG; its folder is made.
+
+    Raises:
+        DataError: the file can't be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{path.parent} can't be made: {error.strerror}") from error
-    write_png(path, overlay(to_bgr(image), severity.astype(np.float32), [region.box for region in found]))
+    write_png(path, overlay_of(image, inspection, calibration))
 
 
 def to_bgr(image: Image) -> Picture:

@@ -14,6 +14,8 @@ from model.preprocessing import Preprocessing
 from model.scoring import Scoring
 from model.settings import Loss, TrainSettings
 
+TOP_K = 5
+"""Cells of our score rule: steadier than the maximum, and no defect lights up fewer through a 3 x 3 neighbourhood."""
 PAPER_RESIZE, PAPER_CROP = "256", "224"
 PAPER_BACKBONE, PAPER_WEIGHTS = "wide_resnet50_2", "imagenet"
 
@@ -71,7 +73,7 @@ class Plan:
                 architecture=Architecture.model_validate(_architecture(flags)),
                 preprocessing=_preprocessing(flags.get("size"), flags.get("resize")),
                 settings=_settings(flags),
-                scoring=Scoring.model_validate({key: flags[key] for key in ("top_k", "min_area") if key in flags}),
+                scoring=_scoring(flags, paper=preset == "paper"),
                 epochs=flags.get("epochs"),
                 ignore=ignore,
                 false_reject_rate=false_reject_rate,
@@ -124,6 +126,11 @@ def _settings(flags: Mapping[str, Any]) -> TrainSettings:
     if flags.get("loss") not in (None, *get_args(Loss)):
         raise DataError(f"unknown loss {flags['loss']!r}: choose one of {', '.join(get_args(Loss))}")
     return TrainSettings(**{field.name: flags[field.name] for field in fields(TrainSettings) if field.name in flags})
+
+
+def _scoring(flags: Mapping[str, Any], *, paper: bool) -> Scoring:
+    chosen = {key: flags[key] for key in ("top_k", "min_area") if key in flags}
+    return Scoring.model_validate({"top_k": 1 if paper else TOP_K, **chosen})
 
 
 def _preprocessing(size: str | None, resize: str | None) -> Preprocessing:

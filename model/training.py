@@ -29,6 +29,7 @@ class Trained:
         settings: as they were used.
         losses: of each step.
         scores: of the held-out pictures.
+        learned_from: indices of the pictures that trained the network.
     """
 
     network: SimpleNet
@@ -36,6 +37,7 @@ class Trained:
     settings: TrainSettings
     losses: list[float]
     scores: list[float]
+    learned_from: list[int]
 
 
 def split(count: int, *, holdout: float, seed: int) -> tuple[list[int], list[int]]:
@@ -99,4 +101,4 @@ def train(
         scores.append(engine.inspect([images[index]])[0].score)
         progress("threshold", done + 1, len(held))
     calibration = calibrate(scores, false_reject_rate=plan.false_reject_rate)
-    return Trained(network.cpu(), calibration, settings, head.losses, scores)
+    return Trained(network.cpu(), calibration, settings, head.losses, scores, training)

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import model.cli.calibrate
 import model.cli.judge
+import model.cli.reproduce
 import model.cli.train
 import producers.cli
 from producers.daemon import ExitCode
@@ -186,8 +188,10 @@ for function in (
     check,
     producers.cli.parts,
     model.cli.train.train,
+    model.cli.calibrate.calibrate,
     model.cli.judge.evaluate,
     model.cli.judge.inspect,
+    model.cli.reproduce.reproduce,
 ):
     command(function)
 

@@ -15,29 +15,37 @@ from model.cli.screen import AsJson, BundlePath, Device, bars, finite, to_stderr
 
 def evaluate(
     bundle: BundlePath,
-    data: Annotated[Path, typer.Argument(help="Folder with test/good and test/<defect> (MVTec layout).")],
+    data: Annotated[Path, typer.Argument(help="Labelled pictures: MVTec layout, or a CSV file.")],
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for report.html: figures, curves, the worst ones.")
+    ] = None,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> int:
     """Judge labelled pictures with a bundle: how well does it tell good from bad, and where is it wrong?"""
-    from dataclasses import asdict
-
     from model.bundle import read_bundle
-    from model.dataset import test_pictures
+    from model.dataset import root_of, test_pictures
     from model.evaluation import evaluate as evaluate_bundle
+    from model.report import rate_text, write_report
 
-    console = to_stderr()
+    console, loaded = to_stderr(), read_bundle(bundle)
     with bars(console) as progress:
-        result = evaluate_bundle(read_bundle(bundle), data, test_pictures(data), device=device, progress=progress)
+        result = evaluate_bundle(loaded, root_of(data), test_pictures(data), device=device, progress=progress)
     for sentence in result.skipped:
         console.print(f"skipped: {sentence}", style="yellow", markup=False)
+    if report is not None:
+        console.print(f"report: {write_report(report, loaded, result, data=data)}", markup=False)
     if as_json:
-        print(json.dumps(finite(asdict(result)), allow_nan=False))
+        print(json.dumps(finite(result.to_json()), allow_nan=False))
         return 0
-    table = Table("measure", "value", title=f"{bundle} on {data}: {result.good} good, {result.bad} bad")
-    for key in ("image_auroc", "pixel_auroc", "false_reject_rate", "miss_rate"):
+    title = f"{bundle} on {data}: {result.false_reject.trials} good, {result.miss.trials} bad"
+    table = Table("measure", "value", title=title)
+    for key in ("image_auroc", "average_precision", "f1_max", "pixel_auroc", "pixel_auroc_mean", "aupro"):
         value = getattr(result, key)
-        table.add_row(key.replace("_", " ").replace("auroc", "AUROC"), "-" if value is None else f"{value:.4f}")
+        named = key.replace("_", " ").replace("auroc", "AUROC").replace("aupro", "AUPRO").replace("f1", "F1")
+        table.add_row(named, "-" if value is None else f"{value:.4f}")
+    table.add_row("false reject rate", rate_text(result.false_reject))
+    table.add_row("miss rate", rate_text(result.miss))
     Console().print(table)
     return 0
 

@@ -278,7 +278,7 @@ def test_evaluate_json_of_scores_that_are_not_finite_is_still_json(not_finite: P
 def test_evaluate_prints_a_table_for_people(strict: Path, labelled: Path) -> None:
     result = sightline("evaluate", strict, labelled)
     assert result.exit_code == 0
-    for words in ("image AUROC", "false reject rate", "1.0000", "2 good, 2 bad"):
+    for words in ("image AUROC", "false reject rate", "100.0% (2 of 2;", "2 good, 2 bad"):
         assert words in " ".join(result.stdout.split())
 
 

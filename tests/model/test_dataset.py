@@ -238,3 +238,101 @@ def test_when_no_picture_can_be_read_that_is_an_error(tmp_path: Path) -> None:
         dataset.read_all(dataset.pictures(tmp_path), skipped.append)
     assert len(skipped) == 1
     assert is_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9, 0.999])
+def test_a_file_cut_short_is_never_accepted(tmp_path: Path, suffix: str, share: float) -> None:
+    """A decoder on its own would fill up what is missing with grey."""
+    whole = save_picture(tmp_path / f"whole{suffix}", plates(1)[0])
+    data = whole.read_bytes()
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(data[: int(len(data) * share)])
+    assert dataset.read_image(whole).shape == (40, 48, 3)
+    refusal(cut)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+def test_padding_after_the_end_of_a_picture_does_no_harm(tmp_path: Path, suffix: str) -> None:
+    path = save_picture(tmp_path / f"a{suffix}", plates(1)[0])
+    before = dataset.read_image(path)
+    path.write_bytes(path.read_bytes() + bytes(64))
+    np.testing.assert_array_equal(dataset.read_image(path), before)
+
+
+def test_every_real_picture_is_whole(data_root: Path) -> None:
+    for name in ("mvtec_bottle", "magnetic_tile"):
+        paths = [*dataset.good_pictures(data_root / name), *(t.path for t in dataset.test_pictures(data_root / name))]
+        assert len(dataset.read_all(paths, lambda error: pytest.fail(str(error)))) == len(paths)
+
+
+def test_good_pictures_may_lie_right_inside_a_folder(tmp_path: Path) -> None:
+    save_picture(tmp_path / "b.png", RGB)
+    save_picture(tmp_path / "a.bmp", RGB)
+    (tmp_path / "notes.txt").write_text("")
+    assert [path.name for path in dataset.good_pictures(tmp_path)] == ["a.bmp", "b.png"]
+    with pytest.raises(DataError, match="no test pictures"):
+        dataset.test_pictures(tmp_path)
+
+
+def test_a_folder_in_mvtec_layout_ignores_what_lies_right_inside_it(tmp_path: Path) -> None:
+    save_picture(tmp_path / "overview.png", RGB)
+    good = save_picture(tmp_path / "train" / "good" / "a.png", RGB)
+    assert dataset.good_pictures(tmp_path) == [good]
+
+
+def listed(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    file = folder / "list.csv"
+    file.write_bytes(text.encode(encoding))
+    return file
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_csv_file_lists_what_trains_and_what_tests(tmp_path: Path, encoding: str) -> None:
+    training = "path,split,kind,mask\na/1.png,,,\n/b/2.png,train,good,\n"
+    file = listed(tmp_path, training + "3.png,test,good,\n4.png,test,hole,m/4.png\n5.png,test,hole,\n", encoding)
+    assert dataset.good_pictures(file) == [tmp_path / "a/1.png", Path("/b/2.png")]
+    assert dataset.test_pictures(file) == [
+        dataset.TestPicture(tmp_path / "3.png", "good", None),
+        dataset.TestPicture(tmp_path / "4.png", "hole", tmp_path / "m/4.png"),
+        dataset.TestPicture(tmp_path / "5.png", "hole", None),
+    ]
+    assert dataset.root_of(file) == tmp_path
+
+
+def test_a_csv_file_needs_no_column_but_path(tmp_path: Path) -> None:
+    assert dataset.good_pictures(listed(tmp_path, "path\n1.png\n")) == [tmp_path / "1.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "header"),
+        ("file\n1.png\n", "header"),
+        ("path,colour\n1.png,red\n", "header"),
+        ("path,split\n1.png,validate\n", "line 2"),
+        ("path,kind\n1.png,good\n2.png,hole\n", "line 3"),
+        ("path\n1.png,extra\n", "line 2"),
+        ("path,split\n,test\n", "line 2"),
+        ('path\n"1.png\n', "not CSV"),
+        ("path,split\n1.png,test\n", "split is train"),
+    ],
+)
+def test_a_csv_file_that_can_not_be_meant_is_refused_by_line(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(DataError) as caught:
+        dataset.good_pictures(listed(tmp_path, text))
+    assert named in str(caught.value)
+    assert "list.csv" in str(caught.value)
+    assert is_one_sentence(caught.value)
+
+
+def test_a_csv_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="can't be read"):
+        dataset.good_pictures(tmp_path / "nowhere.csv")
+    with pytest.raises(DataError, match="not CSV"):
+        dataset.test_pictures(listed(tmp_path, "path\nä.png\n", "utf-16"))
+
+
+def test_a_name_in_results_is_the_path_below_the_root_or_the_whole_path() -> None:
+    assert dataset.display_name(Path("/data/test/good/1.png"), Path("/data")) == "test/good/1.png"
+    assert dataset.display_name(Path("/elsewhere/1.png"), Path("/data")) == "/elsewhere/1.png"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from model.engine import Engine
 from model.errors import DataError
 from model.evaluation import Evaluation, evaluate
 from model.metrics import auroc
+from model.preprocessing import Preprocessing
 from tests.model.small import is_one_sentence, plates, save_picture
 
 
@@ -73,7 +75,7 @@ def test_there_is_no_auroc_without_both_kinds_or_with_scores_that_are_not_finite
 
 def test_every_picture_is_scored_by_the_engine_under_its_name(bundle: Bundle, root: Path) -> None:
     found = judged(bundle, root)
-    assert (found.good, found.bad, found.skipped) == (4, 4, [])
+    assert (found.false_reject.trials, found.miss.trials, found.skipped) == (4, 4, ())
     names = [f"test/good/{index}.png" for index in (0, 2, 4, 6)] + [
         f"test/scratch/{index}.png" for index in (1, 3, 5, 7)
     ]
@@ -106,19 +108,19 @@ def test_the_rates_count_what_the_bundle_s_threshold_passes(bundle: Bundle, root
     calibration = bundle.manifest.calibration.model_copy(update={"threshold": middle, "median": middle - 1})
     strict = Bundle(bundle.network, bundle.manifest.model_copy(update={"calibration": calibration}), bundle.digest)
     found = judged(strict, root)
-    assert found.false_reject_rate == 0.5
+    assert found.false_reject.value == 0.5
     bad = [score for name, score in scores.items() if "scratch" in name]
-    assert found.miss_rate == pytest.approx(np.mean([score <= middle for score in bad]))
+    assert found.miss.value == pytest.approx(np.mean([score <= middle for score in bad]))
 
 
 def test_rates_and_auroc_are_absent_where_a_kind_is(bundle: Bundle, root: Path) -> None:
     tests = dataset.test_pictures(root)
     only_good = evaluate(bundle, root, [test for test in tests if not test.defective], device="cpu")
-    assert (only_good.image_auroc, only_good.pixel_auroc, only_good.miss_rate, only_good.bad) == (None, None, None, 0)
-    assert only_good.false_reject_rate is not None
+    assert (only_good.image_auroc, only_good.pixel_auroc, only_good.miss.value) == (None, None, None)
+    assert only_good.false_reject.value is not None
     only_bad = evaluate(bundle, root, [test for test in tests if test.defective], device="cpu")
-    assert (only_bad.image_auroc, only_bad.false_reject_rate, only_bad.good) == (None, None, 0)
-    assert only_bad.miss_rate is not None
+    assert (only_bad.image_auroc, only_bad.false_reject.value) == (None, None)
+    assert only_bad.miss.value is not None
 
 
 def test_a_defective_picture_without_a_mask_counts_for_the_picture_alone(bundle: Bundle, root: Path) -> None:
@@ -135,9 +137,9 @@ def test_an_unreadable_picture_is_skipped_by_name_and_counted_nowhere_else(bundl
     (root / "test" / "good" / "broken.png").write_bytes(b"")
     (root / "test" / "good" / "folder.png").mkdir()
     after = judged(bundle, root)
-    assert [sentence for sentence in after.skipped if is_one_sentence(sentence)] == after.skipped
+    assert [sentence for sentence in after.skipped if is_one_sentence(sentence)] == [*after.skipped]
     assert ["broken.png" in after.skipped[0], "folder.png" in after.skipped[1]] == [True, True]
-    assert replace(after, skipped=[]) == before
+    assert replace(after, skipped=()) == before
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_a_picture_that_breaks_the_contract_is_skipped_by_name(
     assert str(root / "test" / "good" / "odd.png") in sentence
     assert is_one_sentence(sentence)
     assert "test/good/odd.png" not in found.scores
-    assert found.good == 4
+    assert found.false_reject.trials == 4
 
 
 @pytest.mark.parametrize("mask", ["other size", "unreadable"])
@@ -185,7 +187,30 @@ def test_scores_that_are_not_finite_fail_and_leave_no_auroc(small_bundle: Path, 
     next(broken.network.head.adaptor.parameters()).data.fill_(math.nan)
     found = judged(broken, root)
     assert (found.image_auroc, found.pixel_auroc) == (None, None)
-    assert (found.false_reject_rate, found.miss_rate) == (1.0, 0.0)
+    assert (found.false_reject.value, found.miss.value) == (1.0, 0.0)
+
+
+def test_the_json_says_every_figure_and_its_interval(bundle: Bundle, root: Path) -> None:
+    found: dict[str, Any] = judged(bundle, root).to_json()
+    figures = "image_auroc pixel_auroc pixel_auroc_by_type aupro average_precision f1_max false_reject_rate miss_rate"
+    assert set(figures.split()) < found.keys()
+    assert all(found[name] is not None for name in figures.split())
+    low, high = found["false_reject_interval"]
+    assert low <= found["false_reject_rate"] <= high
+    assert list(found["pixel_auroc_by_type"]) == ["scratch"]
+
+
+def test_what_a_crop_never_saw_has_the_map_s_lowest_score(bundle: Bundle, root: Path) -> None:
+    """A defect at the rim, outside of the crop, then costs pixel AUROC instead of being left out."""
+    cropping = bundle.manifest.model_copy(update={"preprocessing": Preprocessing(resize=(64, 64), crop=(32, 32))})
+    tests = [test for test in dataset.test_pictures(root) if test.defective]
+    for test in tests:
+        rim = np.zeros((40, 48), np.uint8)
+        rim[:6] = 255
+        save_picture(test.mask or Path(), rim)
+    found = evaluate(Bundle(bundle.network, cropping, bundle.digest), root, tests, device="cpu")
+    assert found.pixel_auroc is not None
+    assert found.pixel_auroc < 0.5
 
 
 def test_progress_is_told_picture_by_picture(bundle: Bundle, root: Path) -> None:
