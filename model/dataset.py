@@ -68,7 +68,7 @@ def good_pictures(data: Path) -> list[Path]:
         return found
     if not folder.is_dir():
         raise DataError(
-            f"{data} has no train/good folder: put pictures of good parts into {folder}, or right inside {data}"
+            f"{data} has no train/good folder: put good pictures into {folder}, or right inside {data}"
         )
     if not (found := pictures(folder)):
         raise DataError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
