@@ -67,9 +67,7 @@ def good_pictures(data: Path) -> list[Path]:
     if not folder.is_dir() and data.is_dir() and (found := pictures(data)):
         return found
     if not folder.is_dir():
-        raise DataError(
-            f"{data} has no train/good folder: put good pictures into {folder}, or right inside {data}"
-        )
+        raise DataError(f"{data} has no train/good folder: put good pictures into {folder}, or right inside {data}")
     if not (found := pictures(folder)):
         raise DataError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
     return found

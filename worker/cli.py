@@ -51,7 +51,15 @@ def exit_code(error: Exception) -> ExitCode | None:
 
 def _missing(error: ImportError) -> str | None:
     """The install that brings a missing library, as a sentence; None if it is one of our own."""
-    if (error.name or "").split(".")[0] in ("torch", "torchvision", "safetensors", "sklearn", "scipy"):
+    if (error.name or "").split(".")[0] in (
+        "torch",
+        "torchvision",
+        "safetensors",
+        "sklearn",
+        "scipy",
+        "matplotlib",
+        "jinja2",
+    ):
         return f"this command needs {error.name}: install it with pip install 'sightline[worker]'"
     return None
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.dataset import Image, pictures
+from model.dataset import pictures
 from model.errors import DataError
+from model.images import Image
 from model.reproduce.study import data_identity
 from model.reproduce.trial import Pictures
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import anomaly_map, metrics
-from model.dataset import TestPicture, read_image, read_mask
+from model.dataset import TestPicture
 from model.engine import Inspection
 from model.errors import DataError
+from model.images import read_image, read_mask
 from model.picture import Picture, overlay, to_bgr
 from model.reproduce.grid import Trial
 

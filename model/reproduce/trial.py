@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.dataset import Image, TestPicture, good_pictures, read_image, test_pictures
+from model.dataset import TestPicture, good_pictures, test_pictures
 from model.engine import choose_device
 from model.errors import DataError
 from model.features import extract_features, spread
 from model.fitting import HeadTraining, fit
+from model.images import Image, read_image
 from model.reproduce.study import NAMED_WEIGHTS, Study, Training
 from model.simplenet import Head, SimpleNet
 

@@ -183,8 +183,9 @@ def test_weights_are_known_by_their_content_not_by_their_name(bottle: Path, tmp_
 
 
 def test_a_cell_scores_as_the_engine_does(bottle: Path, tmp_path: Path) -> None:
-    from model.dataset import read_image, test_pictures
+    from model.dataset import test_pictures
     from model.engine import Engine
+    from model.images import read_image
     from model.simplenet import SimpleNet
 
     compared = []
