@@ -46,7 +46,7 @@ def recalibrate(
         DataError: too few pictures for the rate, or none that can be used.
     """
     bundle = read_bundle(path)
-    images = _fresh(path, data, bundle, tell)
+    images = unseen_pictures(path, data, bundle, tell=tell)
     manifest = bundle.manifest
     rate_and_rank(len(images), false_reject_rate)  # refused now, not after the work
     changes = {key: value for key, value in (("top_k", top_k), ("min_area", min_area)) if value is not None}
@@ -98,8 +98,18 @@ def digest(image: Image) -> str:
     return hashlib.sha256(repr((image.shape, image.dtype.str)).encode() + image.tobytes()).hexdigest()[:16]
 
 
-def _fresh(path: Path, data: Path, bundle: Bundle, tell: Callable[[str], None]) -> list[Image]:
-    """The good pictures that can be judged and that the network has not learned from."""
+def unseen_pictures(path: Path, data: Path, bundle: Bundle, *, tell: Callable[[str], None]) -> list[Image]:
+    """The good pictures that can be judged and that the network has not learned from.
+
+    Args:
+        path: of the bundle.
+        data: see `good_pictures`.
+        bundle: read from there.
+        tell: told what was left out, a sentence each.
+
+    Raises:
+        DataError: there is none.
+    """
     learned, seen, images = _learned_from(path), 0, []
     for picture in good_pictures(data):
         try:
