@@ -18,7 +18,8 @@ from model.reproduce.trial import anomaly_maps, build, extract, extraction_key, 
 from model.simplenet import SimpleNet
 
 SIZE = 64
-"""Pixels, with our recipe; chosen on training pictures of five classes. The paper is silent on it."""
+"""Pixels, with our recipe. On training pictures of the first five classes (200 a class to learn from, 100 to judge, 300
+steps, ResNet-18) 64 px had a mean AUROC of 73.3 %, 224 px one of 67.9 %. The paper's own size is not known to us."""
 
 
 class Novelty:
@@ -86,7 +87,7 @@ def table5(study: Study) -> Outcome:
     rows.append(Row(f"mean of {len(rows)}", {IMAGE: mean}, {IMAGE: paper.CIFAR10_MEAN if len(names) == 10 else None}))
     title = f"Table 5: one-class novelty ({study.chosen_backbone}, {how(study)})"
     counts = f"{len(novelty.classes.train.labels)} training and {len(novelty.classes.test.labels)} test pictures"
-    notes = (f"{counts}; the paper has 50000 and 10000, and is silent on the input's size",)
+    notes = (f"{counts}; CIFAR-10 has 50000 and 10000. The paper's input size is not known to us",)
     return Outcome("table5", title, (IMAGE,), tuple(rows), notes)
 
 
