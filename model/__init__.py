@@ -2,16 +2,24 @@
 
 In the order of the flow:
 
-- `dataset`        pictures on disk, in the MVTec layout
-- `preprocessing`  picture -> network input, the same code for training and for the line
-- `backbone`       the frozen trunk and its weights
-- `simplenet`      the boxes of the paper's Figure 3
-- `training`       the head, trained on cached features
-- `calibration`    good scores -> threshold
-- `bundle`         everything to judge one recipe, in one directory
-- `engine`         pictures -> anomaly maps and scores
-- `anomaly_map`    what a map says: score, regions, the smooth full-resolution picture (no torch)
-- `metrics`        how well a bundle tells good from bad
+- `images`, `dataset`   picture files; labelled sets of them
+- `preprocessing`       picture -> network input, the same code for training and for the line
+- `backbone`            the frozen trunk and its weights
+- `simplenet`           the boxes of the paper's Figure 3
+- `settings`, `plan`    how a training is asked for
+- `features`            the frozen features, extracted once
+- `fitting`             the head, trained on them
+- `scoring`             anomaly map -> score
+- `calibration`         good scores -> threshold
+- `training`, `making`  all of these, to a network, to a bundle
+- `bundle`              everything to judge one recipe, in one directory
+- `threshold`           a bundle's threshold anew
+- `engine`              pictures -> anomaly maps and scores
+- `anomaly_map`         what a map says: regions, the smooth full-resolution picture (no torch)
+- `metrics`, `evaluation`, `report`   how well a bundle tells good from bad
+- `challenge`, `repeatability`        whether it still does, on parts one knows
+- `reproduce`           the paper's tables and figures again
+- `cli`                 the commands
 
 Only some modules need torch; those import it themselves.
 """

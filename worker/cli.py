@@ -14,6 +14,7 @@ import model.cli.calibrate
 import model.cli.judge
 import model.cli.reproduce
 import model.cli.train
+import model.cli.trust
 import producers.cli
 from producers.daemon import ExitCode
 
@@ -199,6 +200,8 @@ for function in (
     model.cli.calibrate.calibrate,
     model.cli.judge.evaluate,
     model.cli.judge.inspect,
+    model.cli.trust.challenge,
+    model.cli.trust.repeatability,
     model.cli.reproduce.reproduce,
 ):
     command(function)

@@ -1,0 +1,74 @@
+"""`sightline challenge` and `repeatability`: whether a bundle still does what it did, on parts one knows."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from model.cli.screen import AsJson, BundlePath, Device, bars, finite, to_stderr
+
+
+def challenge(
+    bundle: BundlePath,
+    folder: Annotated[Path, typer.Argument(help="Master parts: good/ must pass, all other subfolders must fail.")],
+    log: Annotated[Path | None, typer.Option(help="JSON lines; by default challenge.jsonl in the folder.")] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> int:
+    """Show the bundle parts that one knows, as at shift start: bad ones must all fail, good ones pass.
+
+    Exit code 0 if every part is judged as it is known, else 1. The severities are kept and shown beside the last ones:
+    a lamp that fades shows here before it costs a part.
+    """
+    from model.bundle import read_bundle
+    from model.challenge import LOG
+    from model.challenge import challenge as run
+
+    loaded = read_bundle(bundle)
+    with bars(to_stderr()) as progress:
+        parts = run(loaded, folder, log=log or folder / LOG, device=device, progress=progress)
+    held = all(part.right for part in parts)
+    if as_json:
+        results = [{**asdict(part), "right": part.right} for part in parts]
+        print(json.dumps(finite({"model": loaded.label, "held": held, "parts": results})))
+        return 0 if held else 1
+    console = Console(highlight=False, soft_wrap=True)
+    for part in parts:
+        word = "[green]right[/]" if part.right else "[red]WRONG[/]"
+        severity = part.note if part.severity is None else f"severity {part.severity:.2f}"
+        before = "" if part.before is None else f" (last time {part.before:.2f})"
+        verdict = f"{'pass' if part.passed else 'fail'}  {severity}{before}"
+        console.print(f"{word}  {'bad ' if part.bad else 'good'}  {escape(verdict)}  {escape(part.name)}")
+    wrong = sum(not part.right for part in parts)
+    console.print("the challenge is held" if held else f"{wrong} of {len(parts)} parts are judged wrong")
+    return 0 if held else 1
+
+
+def repeatability(
+    bundle: BundlePath,
+    folder: Annotated[Path, typer.Argument(help="Pictures of one and the same part.")],
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> int:
+    """Judge the same part again and again: how far does its score spread on the way to the threshold?
+
+    Below 10 % of the margin is good, above 30 % not acceptable. Exit code 1 if the decisions are not all alike.
+    """
+    from model.bundle import read_bundle
+    from model.repeatability import repeatability as run
+
+    with bars(to_stderr()) as progress:
+        found = run(read_bundle(bundle), folder, device=device, progress=progress)
+    if as_json:
+        figures = {"mean": found.mean, "deviation": found.deviation, "share": found.share, "agrees": found.agrees}
+        print(json.dumps(finite({**asdict(found), **figures})))
+    else:
+        times = len(found.scores)
+        print(f"{times} pictures: {found.passed} pass, {times - found.passed} fail")
+        print(f"score {found.mean:.4f} +- {found.deviation:.4f} (one deviation), threshold {found.threshold:.4f}")
+        print(f"six deviations are {found.share:.1%} of the margin to the threshold")
+    return 0 if found.agrees else 1
