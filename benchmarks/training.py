@@ -26,8 +26,9 @@ from model.engine import Engine
 from model.evaluation import Pixels
 from model.features import extract_features, spread
 from model.fitting import HeadTraining
+from model.images import Image
 from model.metrics import auroc, pixel_auroc
-from model.preprocessing import Image, Preprocessing
+from model.preprocessing import Preprocessing
 from model.settings import TrainSettings
 from model.simplenet import SimpleNet
 from model.training import split

@@ -17,8 +17,9 @@ from safetensors.torch import load, save
 
 from model.backbone import BackboneName, build_backbone
 from model.calibration import Calibration
+from model.contract import InputContract
 from model.errors import BundleError
-from model.preprocessing import InputContract, Preprocessing
+from model.preprocessing import Preprocessing
 from model.scoring import Scoring
 from model.simplenet import AdaptorKind, FeatureExtractor, Head, SimpleNet, feature_channels
 

@@ -83,20 +83,24 @@ def rate_and_rank(n: int, false_reject_rate: float | None) -> tuple[float, int]:
     return rate, rank
 
 
-def calibrate(scores: Sequence[float], *, false_reject_rate: float | None = None) -> Calibration:
+def calibrate(scores: Sequence[float], *, rejected: int = 0, false_reject_rate: float | None = None) -> Calibration:
     """Threshold = k-th smallest score, k = ceil((n + 1)(1 - a)).
 
     Args:
-        scores: of n good pictures that were used for nothing else.
+        scores: of good pictures that were used for nothing else.
+        rejected: how many more there were that fail whatever the threshold; n counts them too.
         false_reject_rate: a, in (0, 1); by default the larger of 1 % and 1 / (n + 1).
 
     Raises:
-        DataError: n is too small for the rate, a score is not finite, or the scores are all alike.
+        DataError: n is too small for the rate, too many are rejected anyway, a score is not finite, or the scores are
+            all alike.
     """
-    n = len(scores)
+    n = len(scores) + rejected
     rate, rank = rate_and_rank(n, false_reject_rate)
     if not np.isfinite(scores).all():
         raise DataError("a held-out good picture has a score that is not finite")
+    if rank > len(scores):
+        raise DataError(f"a false-reject rate of {rate:g} can't be: {rejected} of {n} good pictures fail anyway")
     ordered = sorted(scores)
     threshold, median = float(ordered[rank - 1]), float(np.median(ordered))
     if threshold <= median:

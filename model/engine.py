@@ -12,7 +12,8 @@ from torch import Tensor
 from model.anomaly_map import Box, Grid
 from model.bundle import Bundle
 from model.errors import DataError
-from model.preprocessing import Image, Preprocessing
+from model.images import Image
+from model.preprocessing import Preprocessing
 from model.scoring import Scoring
 from model.simplenet import SimpleNet
 

@@ -31,7 +31,7 @@ class Judged:
         name: its path below the data's root.
         picture: labelled.
         inspection: what the network says.
-        passed: against the bundle's threshold.
+        passed: against the bundle's threshold, and its contract on how pictures look.
     """
 
     name: str
@@ -133,6 +133,7 @@ def evaluate(
     Raises:
         DataError: not one picture could be judged.
     """
+    contract, calibration = bundle.manifest.contract, bundle.manifest.calibration
     engine = Engine.of(bundle, device=device)
     judged: list[Judged] = []
     pixels = Pixels()
@@ -140,9 +141,9 @@ def evaluate(
     for done, picture in enumerate(pictures):
         try:
             image = read_image(picture.path)
-            bundle.manifest.contract.check(image)
+            contract.check_format(image)
             inspection = engine.inspect([image])[0]
-            passed = bundle.manifest.calibration.passes(inspection.score)
+            passed = calibration.passes(inspection.score) and contract.appearance_fault(image) is None
             judged.append(Judged(display_name(picture.path, root), picture, inspection, passed))
             pixels.add(picture, inspection, height=image.shape[0], width=image.shape[1])
         except DataError as error:

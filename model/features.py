@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from model.errors import DataError
-from model.preprocessing import Image, Preprocessing
+from model.images import Image
+from model.preprocessing import Preprocessing
 from model.simplenet import FeatureExtractor
 
 Progress = Callable[[str, int, int], None]

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from model import charts
 from model.bundle import SCORES, TRAINING, Bundle, refuse_foreign, write_bundle
+from model.contract import InputContract
 from model.dataset import good_pictures, read_all
 from model.errors import BundleError, DataError
 from model.features import CACHE_BYTES, Progress
+from model.images import Image
 from model.plan import Plan
-from model.preprocessing import Image, InputContract
 from model.threshold import digest, with_mask
 from model.training import Trained, train
 

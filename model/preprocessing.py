@@ -1,92 +1,21 @@
 """From a camera's picture to the network's input. Training, calibration and the line all come through here."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
 from model.anomaly_map import Box
-from model.errors import ContractError
-
-Image = NDArray[np.uint8] | NDArray[np.uint16]
+from model.images import Image
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 """Of a network input, pixels."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class InputContract(BaseModel):
-    """Which pictures a bundle may judge. One that breaks it is a bad frame, never silently resized into a pass.
-
-    Attributes:
-        height: smallest and largest, pixels, both included.
-        width: likewise.
-        channels: 1 (grey) or 3 (colour).
-        dtype: `uint8` or `uint16`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    height: tuple[PositiveInt, PositiveInt]
-    width: tuple[PositiveInt, PositiveInt]
-    channels: Literal[1, 3]
-    dtype: Literal["uint8", "uint16"]
-
-    @field_validator("height", "width")
-    @classmethod
-    def _smallest_first(cls, sizes: tuple[int, int]) -> tuple[int, int]:
-        if sizes[0] > sizes[1]:
-            raise ValueError("the smallest size comes first")
-        return sizes
-
-    @classmethod
-    def of(cls, images: list[Image]) -> "InputContract":
-        """The contract that training pictures set: their own kind, and their sizes.
-
-        Pictures of one size allow that size alone; pictures of many sizes allow a tenth beyond the extremes.
-
-        Raises:
-            ContractError: pictures of different kinds (grey beside colour, 8 beside 16 bit).
-        """
-        kinds = {(_channels(image), image.dtype.name) for image in images}
-        if len(kinds) != 1:
-            listed = ", ".join(f"{c} channel(s) of {d}" for c, d in sorted(kinds))
-            raise ContractError(f"good pictures must be of one kind, but these are of {len(kinds)}: {listed}")
-        channels, dtype = kinds.pop()
-        fields = {
-            "height": _size_range([image.shape[0] for image in images]),
-            "width": _size_range([image.shape[1] for image in images]),
-            "channels": channels,
-            "dtype": dtype,
-        }
-        return cls.model_validate(fields)
-
-    def check(self, image: Image) -> None:
-        """Raises `ContractError`, saying in one sentence what is wrong, unless the picture keeps the contract."""
-        height, width = image.shape[:2]
-        if image.dtype.name != self.dtype or _channels(image) != self.channels:
-            raise ContractError(
-                f"picture has {_channels(image)} channel(s) of {image.dtype.name}, "
-                f"the bundle expects {self.channels} of {self.dtype}"
-            )
-        for name, size, (low, high) in (("high", height, self.height), ("wide", width, self.width)):
-            if not low <= size <= high:
-                raise ContractError(f"picture is {size} pixels {name}, the bundle expects {low} to {high}")
-
-
-def _channels(image: Image) -> int:
-    return 1 if image.ndim == 2 else image.shape[2]
-
-
-def _size_range(sizes: list[int]) -> tuple[int, int]:
-    low, high = min(sizes), max(sizes)
-    return (low, high) if low == high else (max(1, int(low * 0.9)), int(high * 1.1) + 1)
 
 
 class Preprocessing(BaseModel):

@@ -12,7 +12,8 @@ from model.dataset import good_pictures, read_image, read_mask
 from model.engine import Engine
 from model.errors import DataError
 from model.features import Progress
-from model.preprocessing import Image, Preprocessing
+from model.images import Image
+from model.preprocessing import Preprocessing
 from model.scoring import Scoring, ignored_cells
 
 
@@ -29,6 +30,8 @@ def recalibrate(
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Bundle:
     """Scores fresh good pictures with the bundle's own engine and replaces its threshold, whole or not at all.
+
+    The contract stays as training made it; a picture that looks too different for it counts as rejected.
 
     Args:
         path: of the bundle.
@@ -54,9 +57,13 @@ def recalibrate(
     scoring = with_mask(scoring, ignore, manifest.architecture, manifest.preprocessing, images[0])
     engine, scores = Engine(bundle.network, manifest.preprocessing, scoring, device=device), []
     for done, image in enumerate(images):
-        scores.append(engine.inspect([image])[0].score)
+        fault = manifest.contract.appearance_fault(image)
+        if fault is None:
+            scores.append(engine.inspect([image])[0].score)
+        else:
+            tell(f"rejected whatever the threshold: {fault}")
         progress("threshold", done + 1, len(images))
-    calibration = calibrate(scores, false_reject_rate=false_reject_rate)
+    calibration = calibrate(scores, rejected=len(images) - len(scores), false_reject_rate=false_reject_rate)
     records = {name: (path / name).read_bytes() for name in RECORDS if (path / name).is_file()}
     histogram = charts.score_histogram({"good pictures": scores}, threshold=calibration.threshold)
     fields = {name: getattr(manifest, name) for name in type(manifest).model_fields if name != "weights_sha256"}
@@ -114,7 +121,7 @@ def unseen_pictures(path: Path, data: Path, bundle: Bundle, *, tell: Callable[[s
     for picture in good_pictures(data):
         try:
             image = read_image(picture)
-            bundle.manifest.contract.check(image)
+            bundle.manifest.contract.check_format(image)
         except DataError as error:
             tell(f"skipped: {error}" if str(picture) in str(error) else f"skipped: {picture}: {error}")
             continue

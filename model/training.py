@@ -12,8 +12,8 @@ from model.engine import Engine, choose_device
 from model.errors import DataError
 from model.features import CACHE_BYTES, Progress, extract_features, spread
 from model.fitting import HeadTraining, fit
+from model.images import Image
 from model.plan import Plan
-from model.preprocessing import Image
 from model.scoring import Scoring
 from model.settings import TrainSettings
 from model.simplenet import SimpleNet

@@ -91,9 +91,10 @@ def recipes(parts_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of recipes with one small real bundle, `part`, trained for a few steps on the drawn parts."""
     pytest.importorskip("torch")
     from model.bundle import Architecture, write_bundle
+    from model.contract import InputContract
     from model.dataset import good_pictures, read_image
     from model.plan import Plan
-    from model.preprocessing import InputContract, Preprocessing
+    from model.preprocessing import Preprocessing
     from model.scoring import Scoring
     from model.settings import TrainSettings
     from model.training import train

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from model.bundle import MANIFEST, WEIGHTS, Architecture, Bundle, write_bundle
 from model.calibration import Calibration
+from model.contract import InputContract
 from model.plan import Plan
-from model.preprocessing import InputContract, Preprocessing
+from model.preprocessing import Preprocessing
 from model.scoring import Scoring
 from model.settings import TrainSettings
 from model.simplenet import SimpleNet

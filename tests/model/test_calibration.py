@@ -188,3 +188,13 @@ def test_a_stored_calibration_has_only_finite_numbers(field: str, value: float) 
 def test_a_stored_threshold_that_is_not_above_the_median_is_refused(threshold: float) -> None:
     with pytest.raises(ValidationError, match="not above the median"):
         Calibration.model_validate({**CALIBRATION.model_dump(), "threshold": threshold})
+
+
+def test_pictures_that_fail_anyway_count_among_the_rejected() -> None:
+    """19 at 10 % reject two; one that fails whatever the threshold is one of them."""
+    scores = [float(score) for score in range(19)]
+    assert calibrate(scores, false_reject_rate=0.1).threshold == 17
+    found = calibrate(scores[:18], rejected=1, false_reject_rate=0.1)
+    assert (found.threshold, found.images, found.rank, found.high) == (17, 19, 18, 17)
+    with pytest.raises(DataError, match="3 of 19 good pictures fail anyway"):
+        calibrate(scores[:16], rejected=3, false_reject_rate=0.1)

@@ -10,7 +10,8 @@ import torch
 from model.bundle import read_bundle
 from model.engine import Engine, Inspection, choose_device
 from model.errors import ModelError
-from model.preprocessing import Image, Preprocessing
+from model.images import Image
+from model.preprocessing import Preprocessing
 from tests.model.small import PREPROCESSING, is_one_sentence, plates, small_network
 
 

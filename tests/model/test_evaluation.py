@@ -16,12 +16,13 @@ from torch.nn import functional as F
 
 from model import dataset
 from model.bundle import Bundle, read_bundle
+from model.contract import InputContract
 from model.engine import Engine
 from model.errors import DataError
 from model.evaluation import Evaluation, evaluate
 from model.metrics import auroc
 from model.preprocessing import Preprocessing
-from tests.model.small import is_one_sentence, plates, save_picture
+from tests.model.small import is_one_sentence, plates, save_picture, write_small
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +225,17 @@ def test_progress_is_told_picture_by_picture(bundle: Bundle, root: Path) -> None
         progress=lambda what, done, total: told.append((what, done, total)),
     )
     assert told == [("pictures", done, 9) for done in range(1, 10)]
+
+
+def test_a_picture_that_looks_too_different_is_scored_but_never_passes(
+    bundle: Bundle, root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lenient = bundle.manifest.calibration.model_copy(update={"threshold": 1e9})
+    contract = InputContract.of(plates(8))
+    picky = write_small(tmp_path_factory.mktemp("picky") / "plate", contract=contract, calibration=lenient)
+    before = judged(picky, root)
+    assert before.false_reject.failures == 0
+    save_picture(root / "test" / "good" / "dark.png", plates(1)[0] // 2)
+    after = judged(picky, root)
+    assert (after.false_reject.failures, after.false_reject.trials, after.skipped) == (1, 5, ())
+    assert np.isfinite(after.scores["test/good/dark.png"])

@@ -1,4 +1,4 @@
-"""From a camera's picture to the network's input, and which pictures are let in."""
+"""From a camera's picture to the network's input."""
 
 from typing import Any
 
@@ -11,9 +11,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from model.errors import ContractError, DataError
-from model.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Image, InputContract, Preprocessing
-from tests.model.small import PREPROCESSING, is_one_sentence
+from model.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from tests.model.small import PREPROCESSING
 
 PAPER = Preprocessing(resize=(256, 256), crop=(224, 224))
 
@@ -98,68 +97,3 @@ def test_a_crop_larger_than_the_resized_picture_is_refused() -> None:
 def test_an_unknown_preprocessing_key_is_an_error() -> None:
     with pytest.raises(ValidationError):
         Preprocessing.model_validate({"rezise": (32, 32)})
-
-
-def test_pictures_of_one_size_allow_that_size_alone() -> None:
-    contract = InputContract.of([picture(40, 60)] * 3)
-    assert contract == InputContract(height=(40, 40), width=(60, 60), channels=3, dtype="uint8")
-
-
-def test_pictures_of_many_sizes_allow_a_tenth_beyond_the_extremes() -> None:
-    contract = InputContract.of([picture(100, 60), picture(200, 60)])
-    contract.check(picture(90, 60))
-    contract.check(picture(220, 60))
-    for wrong in (picture(89, 60), picture(222, 60), picture(150, 61)):
-        with pytest.raises(ContractError):
-            contract.check(wrong)
-
-
-@settings(deadline=None, max_examples=50)
-@given(shapes=st.lists(sizes, min_size=1, max_size=5))
-def test_a_contract_takes_every_picture_that_made_it(shapes: list[tuple[int, int]]) -> None:
-    images: list[Image] = [picture(*shape) for shape in shapes]
-    contract = InputContract.of(images)
-    for image in images:
-        contract.check(image)
-
-
-def test_grey_without_and_with_a_channel_axis_are_one_kind() -> None:
-    InputContract.of([picture(4, 4, None), picture(4, 4, 1)]).check(picture(4, 4, None))
-
-
-@pytest.mark.parametrize(
-    ("other", "named"),
-    [
-        (picture(40, 60, None), "1 channel(s) of uint8"),
-        (picture(40, 60, 3, "uint16"), "3 channel(s) of uint16"),
-        (picture(40, 60, 4), "4 channel(s) of uint8"),
-    ],
-    ids=["grey", "16 bit", "alpha"],
-)
-def test_good_pictures_of_mixed_kinds_are_refused_and_each_kind_is_named(other: Image, named: str) -> None:
-    with pytest.raises(ContractError) as caught:
-        InputContract.of([picture(40, 60), other])
-    assert named in str(caught.value)
-    assert "3 channel(s) of uint8" in str(caught.value)
-    assert is_one_sentence(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        (picture(40, 60, None), "1 channel(s)"),
-        (picture(40, 60, 4), "4 channel(s)"),
-        (picture(40, 60, 3, "uint16"), "uint16"),
-        (picture(39, 60), "39 pixels high"),
-        (picture(40, 61), "61 pixels wide"),
-        (picture(60, 40), "60 pixels high"),
-    ],
-    ids=["grey", "alpha", "16 bit", "low", "wide", "turned"],
-)
-def test_a_picture_that_breaks_the_contract_is_refused_with_what_is_wrong(wrong: Image, named: str) -> None:
-    contract = InputContract.of([picture(40, 60)])
-    with pytest.raises(ContractError) as caught:
-        contract.check(wrong)
-    assert named in str(caught.value)
-    assert is_one_sentence(caught.value)
-    assert isinstance(caught.value, DataError)

@@ -135,3 +135,15 @@ def test_learned_pictures_alone_set_no_threshold(bundle: Path, trained: Path, tm
     result = sightline("calibrate", bundle, tmp_path / "old", "--device", "cpu")
     assert result.exit_code == 6
     assert "not one picture" in result.stderr
+
+
+def test_a_good_picture_that_looks_too_different_counts_as_rejected_and_is_said(bundle: Path, fresh: Path) -> None:
+    dark = fresh / "train" / "good" / "99.png"
+    save_picture(dark, plates(1)[0] // 2)
+    result = sightline("calibrate", bundle, fresh, "--false-reject", 0.1, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert "rejected whatever the threshold: picture's brightness" in result.stderr
+    dark.unlink()
+    calibration = read_bundle(bundle).manifest.calibration
+    assert (calibration.images, calibration.rank) == (31, 29)
+    assert calibration.threshold == scores(bundle, fresh)[28]

@@ -21,7 +21,8 @@ from model.errors import DataError
 from model.features import allocate, extract_features, spread
 from model.fitting import HeadTraining, draw
 from model.fitting import fit as fit_head
-from model.preprocessing import Image, Preprocessing
+from model.images import Image
+from model.preprocessing import Preprocessing
 from model.settings import RELATIVE_SIGMA_RANDOM, TrainSettings
 from model.simplenet import AdaptorKind, AnomalousFeatureGenerator, Head
 from model.training import split, train
