@@ -13,7 +13,7 @@ __all__ = [
     "TestPicture",
     "display_name",
     "good_pictures",
-    "read_all",
+    "read_each",
     "read_image",
     "read_mask",
     "root_of",
@@ -132,16 +132,16 @@ def _row(file: Path, line: int, row: dict[str, str | None]) -> tuple[str, TestPi
     return split, TestPicture(path, kind, file.parent / mask if mask and kind != "good" else None)
 
 
-def read_all(paths: Iterable[Path], skipped: Callable[[DataError], None]) -> list[Image]:
-    """Reads every picture that can be read; each of the others goes to `skipped`, by name.
+def read_each(paths: Iterable[Path], skipped: Callable[[DataError], None]) -> dict[Path, Image]:
+    """Reads every picture that can be read, by path and in order; each of the others goes to `skipped`, by name.
 
     Raises:
         DataError: none could be read.
     """
-    images: list[Image] = []
+    images: dict[Path, Image] = {}
     for path in paths:
         try:
-            images.append(read_image(path))
+            images[path] = read_image(path)
         except DataError as error:
             skipped(error)
     if not images:

@@ -1,4 +1,4 @@
-"""The feature cache: the frozen backbone runs once over the good pictures, in memory or beyond it in a file."""
+"""The feature cache: the frozen backbone runs once over the pictures, in memory or beyond it in a file."""
 
 import os
 import tempfile
@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.errors import DataError
 from model.images import Image
 from model.preprocessing import Preprocessing
-from model.simplenet import FeatureExtractor
+from model.simplenet import FeatureExtractor, Head
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, done, total)."""
 
 CACHE_BYTES = 4 * 1024**3
+POSITIONS_AT_ONCE = 32_768
 
 
 def extract_features(
@@ -87,3 +89,23 @@ def spread(features: Tensor) -> float:
     """
     flat = features.flatten(0, 1)
     return float(flat[:: max(1, len(flat) // 200_000)].var(dim=0).mean().sqrt())
+
+
+def anomaly_maps(head: Head, features: Tensor, *, device: str) -> NDArray[np.float32]:
+    """Every picture's map (Eq. 10).
+
+    Args:
+        head: in evaluation mode.
+        features: `(M, h * w, C)`.
+        device: where the head runs.
+
+    Returns:
+        `(M, h * w)`, higher is more anomalous.
+    """
+    at_once = max(1, POSITIONS_AT_ONCE // features.shape[1])
+    head = head.to(device)
+    with torch.inference_mode():
+        maps = [
+            -head(part.flatten(0, 1).to(device)).cpu().reshape(len(part), -1) for part in torch.split(features, at_once)
+        ]
+    return torch.cat(maps).numpy()

@@ -9,7 +9,7 @@ from pathlib import Path
 from model import charts
 from model.bundle import SCORES, TRAINING, Bundle, refuse_foreign, write_bundle
 from model.contract import InputContract
-from model.dataset import good_pictures, read_all
+from model.dataset import good_pictures, read_each
 from model.errors import BundleError, DataError
 from model.features import CACHE_BYTES, Progress
 from model.images import Image
@@ -47,7 +47,7 @@ def make_bundle(
     """
     refuse_foreign(out)
     skipped: list[DataError] = []
-    images = read_all(good_pictures(data), skipped.append)
+    images = list(read_each(good_pictures(data), skipped.append).values())
     for error in skipped:
         tell(f"skipped: {error}")
     if plan.settings.weights == "random":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -13,11 +13,34 @@ from model.anomaly_map import Grid
 from model.errors import DataError
 
 if TYPE_CHECKING:  # the reader's side imports this module without torch
-    from model.calibration import Calibration
     from model.engine import Inspection
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 Picture = NDArray[np.uint8]
+
+TILE = 200  # pixels of a picture in a contact sheet
+CAPTION = 22
+COLUMNS = 4
+
+
+class Scale(Protocol):
+    """Where severity is 0 and where it is 1, as a `Calibration` has it."""
+
+    @property
+    def median(self) -> float:
+        """The score of severity 0."""
+
+    @property
+    def threshold(self) -> float:
+        """The score of severity 1."""
+
+
+class Tile(NamedTuple):
+    """One cell of a contact sheet: a picture beside what is shown of it, both `(H, W, 3)` BGR."""
+
+    caption: str
+    picture: Picture
+    shown: Picture
 
 
 def paint(severity: Grid) -> Picture:
@@ -51,23 +74,23 @@ def overlay(picture: Picture, severity: Grid, boxes: Sequence[tuple[int, int, in
     return blended
 
 
-def overlay_of(image: Image, inspection: "Inspection", calibration: "Calibration") -> Picture:
+def overlay_of(image: Image, inspection: "Inspection", scale: Scale) -> Picture:
     """A judged picture with its heat map and its defects' boxes: `(H, W, 3)` BGR.
 
     Args:
         image: `(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16.
         inspection: what the network says of it.
-        calibration: the bundle's threshold.
+        scale: a bundle's calibration, say.
     """
     height, width = image.shape[:2]
     smooth = anomaly_map.smooth(inspection.grid, inspection.size)
     placed = anomaly_map.place(smooth, box=inspection.box, height=height, width=width)
-    severity = (placed - calibration.median) / (calibration.threshold - calibration.median)
-    found = anomaly_map.regions(inspection.grid, threshold=calibration.threshold, box=inspection.box)
+    severity = (placed - scale.median) / (scale.threshold - scale.median)
+    found = anomaly_map.regions(inspection.grid, threshold=scale.threshold, box=inspection.box)
     return overlay(to_bgr(image), severity.astype(np.float32), [region.box for region in found])
 
 
-def save_overlay(path: Path, image: Image, inspection: "Inspection", calibration: "Calibration") -> None:
+def save_overlay(path: Path, image: Image, inspection: "Inspection", scale: Scale) -> None:
     """Writes `overlay_of` a picture as a PNG; its folder is made.
 
     Raises:
@@ -77,7 +100,23 @@ def save_overlay(path: Path, image: Image, inspection: "Inspection", calibration
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{path.parent} can't be made: {error.strerror}") from error
-    write_png(path, overlay_of(image, inspection, calibration))
+    write_png(path, overlay_of(image, inspection, scale))
+
+
+def contact_sheet(tiles: Sequence[Tile]) -> Picture:
+    """Draws captioned pairs of pictures, at most `COLUMNS` in a row: `(H, W, 3)` BGR. At least one is expected."""
+    columns = min(COLUMNS, len(tiles))
+    cells = [_cell(tile) for tile in tiles]
+    cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
+    return np.vstack([np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)])
+
+
+def _cell(tile: Tile) -> Picture:
+    pair = [cv2.resize(picture, (TILE, TILE), interpolation=cv2.INTER_AREA) for picture in (tile.picture, tile.shown)]
+    cell = np.zeros((TILE + CAPTION, 2 * TILE + 8, 3), np.uint8)
+    cell[CAPTION:, : 2 * TILE] = np.hstack(pair)
+    cv2.putText(cell, tile.caption, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    return cell
 
 
 def to_bgr(image: Image) -> Picture:

@@ -200,6 +200,7 @@ for function in (
     model.cli.calibrate.calibrate,
     model.cli.judge.evaluate,
     model.cli.judge.inspect,
+    model.cli.trust.suspects,
     model.cli.trust.challenge,
     model.cli.trust.repeatability,
     model.cli.reproduce.reproduce,

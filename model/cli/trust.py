@@ -1,4 +1,4 @@
-"""`sightline challenge` and `repeatability`: whether a bundle still does what it did, on parts one knows."""
+"""`sightline suspects`, `challenge` and `repeatability`: what one asks before trusting pictures, and bundles."""
 
 import json
 from dataclasses import asdict
@@ -10,6 +10,51 @@ from rich.console import Console
 from rich.markup import escape
 
 from model.cli.screen import AsJson, BundlePath, Device, bars, finite, to_stderr
+
+SHEET_LEAST, SHEET_MOST = 8, 48
+
+
+def suspects(
+    data: Annotated[Path, typer.Argument(help="Pictures of parts said to be good: as `sightline train` takes them.")],
+    sheet: Annotated[Path, typer.Option(help="Contact sheet of the most outlying ones, PNG.")] = Path("suspects.png"),
+    weights: Annotated[str, typer.Option(help="Of the backbone: a file, imagenet, or random.")] = "random",
+    backbone: Annotated[str, typer.Option(help="As in `sightline train`.")] = "resnet18",
+    size: Annotated[str, typer.Option(help="Network input in pixels, 224 or HEIGHTxWIDTH.")] = "224",
+    folds: Annotated[int, typer.Option(help="So many heads, each learning from all folds but one.", min=2)] = 5,
+    steps: Annotated[int, typer.Option(help="Optimiser steps of each head.", min=1)] = 300,
+    seed: Annotated[int, typer.Option(help="Of the folds and the heads.")] = 0,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> int:
+    """List the likely bad parts among the "good" ones, before a bundle learns them as normal.
+
+    Each picture is scored by a head that never saw it. Exit code 1 if one stands out: look at the contact sheet, move
+    what is bad away, and ask again. A defect that many pictures share at the same place does not stand out.
+    """
+    from model.dataset import good_pictures, read_each
+    from model.picture import contact_sheet, write_png
+    from model.plan import Plan
+    from model.suspects import suspects as run
+    from model.suspects import tiles
+
+    console = to_stderr()
+    given = {"weights": weights, "backbone": backbone, "size": size, "steps": steps, "seed": seed}
+    images = read_each(good_pictures(data), lambda error: console.print(f"skipped: {error}", markup=False))
+    with bars(console) as progress:
+        found = run(list(images), list(images.values()), Plan.of(given), folds=folds, device=device, progress=progress)
+    outlying = [one for one in found if one.outlying]
+    write_png(sheet, contact_sheet(tiles(found[: min(SHEET_MOST, max(SHEET_LEAST, len(outlying)))], images)))
+    if as_json:
+        listed = [
+            {"image": str(one.path), "z": one.z, "outlying": one.outlying, "score": one.inspection.score}
+            for one in found
+        ]
+        print(json.dumps(finite({"sheet": str(sheet), "outlying": len(outlying), "pictures": listed})))
+        return int(bool(outlying))
+    for one in outlying:
+        Console(highlight=False, soft_wrap=True).print(escape(f"z {one.z:5.1f}  {one.path}"))
+    print(f"{len(outlying)} of {len(found)} pictures stand out; the most outlying ones: {sheet}")
+    return int(bool(outlying))
 
 
 def challenge(

@@ -11,13 +11,14 @@ from torch import Tensor
 from model import charts, metrics
 from model.engine import choose_device
 from model.errors import DataError
+from model.features import anomaly_maps
 from model.reproduce import paper, sheet
 from model.reproduce.grid import Cells, Grid, Trial
 from model.reproduce.outcome import IMAGE, PIXEL, Outcome, Row, over_seeds
 from model.reproduce.paper import Auroc
 from model.reproduce.study import Study, Variant
 from model.reproduce.tables import ablation, how
-from model.reproduce.trial import anomaly_maps, percent
+from model.reproduce.trial import percent
 from model.settings import PAPER_SIGMA
 from model.simplenet import FeatureAdaptor, Head
 

@@ -12,13 +12,13 @@ from model import metrics
 from model.dataset import good_pictures
 from model.engine import Inspection, choose_device
 from model.evaluation import Pixels
+from model.features import anomaly_maps
 from model.fitting import HeadTraining
 from model.reproduce.store import Store
 from model.reproduce.study import Study, Training, Variant, data_identity, training_of
 from model.reproduce.trial import (
     Extractor,
     Features,
-    anomaly_maps,
     build,
     categories,
     percent,

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from model import metrics
 from model.engine import choose_device
+from model.features import anomaly_maps
 from model.reproduce import paper
 from model.reproduce.cifar import Classes, read_classes
 from model.reproduce.outcome import IMAGE, Outcome, Row, mean_of, over_seeds
 from model.reproduce.store import Store
 from model.reproduce.study import Study, Training, Variant, training_of
 from model.reproduce.tables import how
-from model.reproduce.trial import anomaly_maps, build, extract, extraction_key, percent, train_head
+from model.reproduce.trial import build, extract, extraction_key, percent, train_head
 from model.simplenet import SimpleNet
 
 SIZE = 64

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from model.dataset import TestPicture, good_pictures, test_pictures
@@ -18,8 +16,6 @@ from model.fitting import HeadTraining, fit
 from model.images import Image, read_image
 from model.reproduce.study import NAMED_WEIGHTS, Study, Training
 from model.simplenet import Head, SimpleNet
-
-POSITIONS_AT_ONCE = 32_768
 
 
 class Pictures(Sequence[Image]):
@@ -151,26 +147,6 @@ def train_head(
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return kept
-
-
-def anomaly_maps(head: Head, features: Tensor, *, device: str) -> NDArray[np.float32]:
-    """Every picture's map (Eq. 10).
-
-    Args:
-        head: in evaluation mode.
-        features: `(M, h * w, C)`.
-        device: where the head runs.
-
-    Returns:
-        `(M, h * w)`, higher is more anomalous.
-    """
-    at_once = max(1, POSITIONS_AT_ONCE // features.shape[1])
-    head = head.to(device)
-    with torch.inference_mode():
-        maps = [
-            -head(part.flatten(0, 1).to(device)).cpu().reshape(len(part), -1) for part in torch.split(features, at_once)
-        ]
-    return torch.cat(maps).numpy()
 
 
 def percent(share: float | None) -> float | None:

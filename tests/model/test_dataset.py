@@ -226,7 +226,7 @@ def test_what_cannot_be_read_is_skipped_by_name_and_the_rest_is_read(tmp_path: P
     (tmp_path / "1.png").write_bytes(b"")
     (tmp_path / "3.png").mkdir()
     skipped: list[DataError] = []
-    images = dataset.read_all(dataset.pictures(tmp_path), skipped.append)
+    images = dataset.read_each(dataset.pictures(tmp_path), skipped.append)
     assert len(images) == len(good)
     assert [("1.png" in str(error), "3.png" in str(error)) for error in skipped] == [(True, False), (False, True)]
 
@@ -235,7 +235,7 @@ def test_when_no_picture_can_be_read_that_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(b"")
     skipped: list[DataError] = []
     with pytest.raises(DataError) as caught:
-        dataset.read_all(dataset.pictures(tmp_path), skipped.append)
+        dataset.read_each(dataset.pictures(tmp_path), skipped.append)
     assert len(skipped) == 1
     assert is_one_sentence(caught.value)
 
@@ -263,7 +263,7 @@ def test_padding_after_the_end_of_a_picture_does_no_harm(tmp_path: Path, suffix:
 def test_every_real_picture_is_whole(data_root: Path) -> None:
     for name in ("mvtec_bottle", "magnetic_tile"):
         paths = [*dataset.good_pictures(data_root / name), *(t.path for t in dataset.test_pictures(data_root / name))]
-        assert len(dataset.read_all(paths, lambda error: pytest.fail(str(error)))) == len(paths)
+        assert len(dataset.read_each(paths, lambda error: pytest.fail(str(error)))) == len(paths)
 
 
 def test_good_pictures_may_lie_right_inside_a_folder(tmp_path: Path) -> None:
