@@ -131,7 +131,16 @@ def write_png(path: Path, picture: Picture) -> None:
     Raises:
         DataError: the file can't be written.
     """
+    write_bytes(path, cv2.imencode(".png", picture)[1].tobytes())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file.
+
+    Raises:
+        DataError: it can't be written.
+    """
     try:
-        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        path.write_bytes(data)
     except OSError as error:
         raise DataError(f"{path} can't be written: {error.strerror}") from error

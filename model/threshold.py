@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from model import charts
@@ -117,22 +117,26 @@ def unseen_pictures(path: Path, data: Path, bundle: Bundle, *, tell: Callable[[s
     Raises:
         DataError: there is none.
     """
-    learned, seen, images = _learned_from(path), 0, []
-    for picture in good_pictures(data):
-        try:
-            image = read_image(picture)
-            bundle.manifest.contract.check_format(image)
-        except DataError as error:
-            tell(f"skipped: {error}" if str(picture) in str(error) else f"skipped: {picture}: {error}")
-            continue
-        if digest(image) in learned:
-            seen += 1
-        else:
-            images.append(image)
+    learned, images = _learned_from(path), judgeable(good_pictures(data), bundle, tell=tell)
+    unseen = [image for image in images if digest(image) not in learned]
+    seen = len(images) - len(unseen)
     if seen:
         tell(f"left out {seen} picture(s) that the network has learned from: their scores would flatter the threshold")
-    if not images:
+    if not unseen:
         raise DataError(f"not one picture in {data} can set a threshold")
+    return unseen
+
+
+def judgeable(paths: Iterable[Path], bundle: Bundle, *, tell: Callable[[str], None]) -> list[Image]:
+    """The pictures that can be read and are of the bundle's format; the others are told, a sentence each."""
+    images = []
+    for path in paths:
+        try:
+            image = read_image(path)
+            bundle.manifest.contract.check_format(image)
+            images.append(image)
+        except DataError as error:
+            tell(f"skipped: {error}" if str(path) in str(error) else f"skipped: {path}: {error}")
     return images
 
 

@@ -203,6 +203,7 @@ for function in (
     model.cli.trust.suspects,
     model.cli.trust.challenge,
     model.cli.trust.repeatability,
+    model.cli.trust.limits,
     model.cli.reproduce.reproduce,
 ):
     command(function)

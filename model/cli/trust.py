@@ -1,4 +1,4 @@
-"""`sightline suspects`, `challenge` and `repeatability`: what one asks before trusting pictures, and bundles."""
+"""`sightline suspects`, `challenge`, `repeatability`, `limits`: what one asks before trusting pictures and bundles."""
 
 import json
 from dataclasses import asdict
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from model.cli.screen import AsJson, BundlePath, Device, bars, finite, to_stderr
 
@@ -117,3 +118,55 @@ def repeatability(
         print(f"score {found.mean:.4f} +- {found.deviation:.4f} (one deviation), threshold {found.threshold:.4f}")
         print(f"six deviations are {found.share:.1%} of the margin to the threshold")
     return 0 if found.agrees else 1
+
+
+def limits(
+    bundle: BundlePath,
+    data: Annotated[Path, typer.Argument(help="Good pictures, best ones that it has not learned from.")],
+    plot: Annotated[Path, typer.Option(help="Probability of detection against size, PNG.")] = Path("limits.png"),
+    missed: Annotated[Path | None, typer.Option(help="Contact sheet of defects that passed, PNG.")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Defects of each size and contrast.")] = 40,
+    seed: Annotated[int, typer.Option(help="Of their places.")] = 0,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> int:
+    """Put round spots into good pictures: from which size and contrast on does the bundle see them?
+
+    Real defects differ: the figures compare bundles and show where they end, they promise nothing about a scratch.
+    """
+    from model.bundle import read_bundle
+    from model.dataset import good_pictures
+    from model.limits import CONTRASTS, SIZES, draw, missed_tiles
+    from model.limits import limits as run
+    from model.picture import contact_sheet, write_bytes, write_png
+    from model.threshold import judgeable
+
+    console, loaded = to_stderr(), read_bundle(bundle)
+    images = judgeable(good_pictures(data), loaded, tell=lambda sentence: console.print(sentence, markup=False))
+    with bars(console) as progress:
+        found = run(loaded, images, trials=trials, seed=seed, device=device, progress=progress)
+    write_bytes(plot, draw(found))
+    if missed is not None and (tiles := missed_tiles(loaded, found)):
+        write_png(missed, contact_sheet(tiles))
+    if as_json:
+        cells = [
+            {"size": cell.size, "contrast": cell.contrast, "detection": cell.detection.value}
+            | {"interval": [cell.detection.low, cell.detection.high]}
+            for cell in found.cells
+        ]
+        sums = {"pictures": found.pictures, "failing": found.failing, "trials": trials, "plot": str(plot)}
+        print(json.dumps(finite({"model": loaded.label, **sums, "cells": cells})))
+        return 0
+    headings = (f"contrast {contrast:.0%}" for contrast in CONTRASTS)
+    table = Table("diameter", *headings, title="probability of detection")
+    for size in SIZES:
+        rates = [next(cell for cell in found.row(contrast) if cell.size == size).detection for contrast in CONTRASTS]
+        table.add_row(f"{size:.0%}", *(f"{rate.value:.0%}" for rate in rates))
+    Console().print(table)
+    for contrast in CONTRASTS:
+        least = found.smallest(contrast)
+        says = "not seen at any size" if least is None else f"seen from {least:.0%} of the frame's shorter side on"
+        print(f"contrast {contrast:.0%}: {says}")
+    left_out = f", {found.failing} that fail anyway left out" if found.failing else ""
+    print(f"{trials} spots each in {found.pictures} pictures{left_out}; curves: {plot}")
+    return 0
