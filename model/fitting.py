@@ -25,7 +25,7 @@ class HeadTraining:
     """A head in training: everything that the next step depends on, as one state that can be stored and taken up.
 
     Args:
-        head: freshly initialised.
+        head: freshly initialised; its adaptor starts anew where the settings say so.
         features: `(N, h * w, C)` float32, finite.
         settings: `sigma` must be set.
         device: where to train.
@@ -35,6 +35,8 @@ class HeadTraining:
         if settings.sigma is None:
             raise DataError("the anomaly noise sigma is not set")
         self.settings, self.features, self.device = settings, features, device
+        if settings.adaptor_start == "identity":
+            head.adaptor.start_as_identity()
         self.head = head.to(device).train()
         self.kept = AveragedModel(self.head, avg_fn=moving_average(settings.ema_decay), use_buffers=True)
         self.optimiser = torch.optim.Adam(

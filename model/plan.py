@@ -12,7 +12,7 @@ from model.bundle import Architecture
 from model.errors import DataError
 from model.preprocessing import Preprocessing
 from model.scoring import Scoring
-from model.settings import Loss, TrainSettings
+from model.settings import AdaptorStart, Loss, TrainSettings
 
 TOP_K = 5
 """Cells of our score rule: steadier than the maximum, and no defect lights up fewer through a 3 x 3 neighbourhood."""
@@ -123,8 +123,9 @@ def _architecture(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(flags: Mapping[str, Any]) -> TrainSettings:
     if "steps" in flags and "epochs" in flags:
         raise DataError("--steps and --epochs contradict each other: give one of them")
-    if flags.get("loss") not in (None, *get_args(Loss)):
-        raise DataError(f"unknown loss {flags['loss']!r}: choose one of {', '.join(get_args(Loss))}")
+    for key, choices in (("loss", get_args(Loss)), ("adaptor_start", get_args(AdaptorStart))):
+        if flags.get(key) not in (None, *choices):
+            raise DataError(f"unknown {_flag(key)} {flags[key]!r}: choose one of {', '.join(choices)}")
     return TrainSettings(**{field.name: flags[field.name] for field in fields(TrainSettings) if field.name in flags})
 
 

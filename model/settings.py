@@ -12,6 +12,7 @@ RELATIVE_SIGMA = 0.4
 RELATIVE_SIGMA_RANDOM = 0.2  # random features fill their space more evenly
 
 Loss = Literal["truncated_l1", "cross_entropy"]
+AdaptorStart = Literal["identity", "xavier"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class TrainSettings:
         learning_rate_discriminator: of Adam.
         weight_decay: of Adam.
         th: truncation of the loss.
+        adaptor_start: `identity` lets a linear adaptor begin as no adaptor at all; `xavier` draws it, as the authors'
+            public code does (the paper is silent). A drawn one mixes the features at random first, and the luck of that
+            draw stays in the result.
         ema_decay: of the moving average of the weights that is kept, reached from below as steps go by (see
             `moving_average`); 0 keeps the last iterate.
         holdout: share of the good pictures kept for the threshold alone.
@@ -38,13 +42,14 @@ class TrainSettings:
     weights: str = "random"
     sigma: float | None = None
     loss: Loss = "truncated_l1"
-    steps: int = 1000
+    steps: int = 1600
     positions: int = 1024
     batch_images: int = 4
-    learning_rate_adaptor: float = 2e-4
-    learning_rate_discriminator: float = 4e-4
+    learning_rate_adaptor: float = 1e-4
+    learning_rate_discriminator: float = 2e-4
     weight_decay: float = 1e-5
     th: float = 0.5
+    adaptor_start: AdaptorStart = "identity"
     ema_decay: float = 0.995
     holdout: float = 0.2
     seed: int = 0
@@ -60,6 +65,7 @@ class TrainSettings:
             batch_images=4,
             learning_rate_adaptor=1e-4,
             learning_rate_discriminator=2e-4,
+            adaptor_start="xavier",
             ema_decay=0.0,
         )
 

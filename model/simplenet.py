@@ -4,7 +4,7 @@ Liu, Zhou, Xu, Wang: "SimpleNet: A Simple Network for Image Anomaly Detection an
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -56,6 +56,11 @@ class FeatureAdaptor(nn.Module):
         for layer in self.layers:
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_normal_(layer.weight)
+
+    def start_as_identity(self) -> None:
+        """Lets a single layer begin by handing features on as they are; two with an activation between can't."""
+        if len(self.layers) == 1:
+            nn.init.eye_(cast(nn.Linear, self.layers[0]).weight)
 
     def forward(self, features: Tensor) -> Tensor:
         """Args: features: (N, C). Returns: (N, C)."""

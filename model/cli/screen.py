@@ -19,7 +19,7 @@ FalseReject = Annotated[
 ]
 Ignore = Annotated[Path | None, typer.Option(help="Picture of a frame's size: what is white in it is never judged.")]
 MinArea = Annotated[int | None, typer.Option(min=1, help="Smallest defect, in cells of the anomaly map.")]
-TopK = Annotated[int | None, typer.Option(min=1, help="The score is the mean of so many highest cells.")]
+TopK = Annotated[int | None, typer.Option(min=1, help="The score is the mean of so many highest cells; at first 5.")]
 
 
 def to_stderr() -> Console:

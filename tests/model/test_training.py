@@ -23,7 +23,7 @@ from model.fitting import HeadTraining, draw
 from model.fitting import fit as fit_head
 from model.images import Image
 from model.preprocessing import Preprocessing
-from model.settings import RELATIVE_SIGMA_RANDOM, TrainSettings
+from model.settings import RELATIVE_SIGMA_RANDOM, AdaptorStart, TrainSettings
 from model.simplenet import AdaptorKind, AnomalousFeatureGenerator, Head
 from model.training import split, train
 from tests.model.small import ARCHITECTURE, PREPROCESSING, a_plan, is_one_sentence, plates, small_network
@@ -128,6 +128,7 @@ def test_the_backbone_is_the_same_after_training() -> None:
 def test_batch_norm_sees_normal_and_noisy_features_in_one_batch() -> None:
     head, features = small_head(), cache()
     before = deepcopy(head)
+    before.adaptor.start_as_identity()
     after = fit(head, features, steps=1, ema_decay=0.0, seed=7).discriminator.norm
     drawn = draw(features, TrainSettings(positions=16), step=0, generator=Generator().manual_seed(7))
     adapted = before.adaptor(drawn)
@@ -208,7 +209,23 @@ def test_the_paper_s_numbers_are_160_epochs_of_batches_of_four_with_sigma_0_015(
     paper = TrainSettings(steps=3, sigma=9.0, positions=7).paper(pictures)
     assert (paper.steps, paper.batch_images, paper.positions, paper.sigma) == (steps, 4, 0, 0.015)
     assert (paper.learning_rate_adaptor, paper.learning_rate_discriminator) == (1e-4, 2e-4)
-    assert (paper.weight_decay, paper.th, paper.ema_decay) == (1e-5, 0.5, 0.0)
+    assert (paper.weight_decay, paper.th, paper.ema_decay, paper.adaptor_start) == (1e-5, 0.5, 0.0, "xavier")
+
+
+@pytest.mark.parametrize(("start", "same"), [("identity", True), ("xavier", False)])
+def test_a_linear_adaptor_starts_as_none_or_as_it_was_drawn(start: AdaptorStart, same: bool) -> None:
+    features, head = torch.randn(4, 9, 16), Head(16, hidden=8)
+    drawn = deepcopy(head.adaptor)
+    HeadTraining(head, features, TrainSettings(sigma=1.0, adaptor_start=start), device="cpu")
+    assert torch.equal(head.adaptor(features[0]), features[0] if same else drawn(features[0]))
+
+
+@pytest.mark.parametrize("kind", ["none", "mlp"])
+def test_adaptors_that_can_not_start_as_identity_start_as_they_were(kind: AdaptorKind) -> None:
+    features, head = torch.randn(4, 9, 16), Head(16, hidden=8, adaptor=kind)
+    drawn = deepcopy(head.adaptor)
+    HeadTraining(head, features, TrainSettings(sigma=1.0), device="cpu")
+    assert torch.equal(head.adaptor(features[0]), drawn(features[0]))
 
 
 def test_the_paper_s_epochs_count_the_paper_s_batches_whatever_the_batch_was() -> None:
