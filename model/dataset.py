@@ -1,7 +1,7 @@
 """Labelled pictures on disk: the MVTec AD layout, a folder of good ones, or a CSV file that lists them."""
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ __all__ = [
     "TestPicture",
     "display_name",
     "good_pictures",
+    "lots_of",
     "read_each",
     "read_image",
     "read_mask",
@@ -20,7 +21,7 @@ __all__ = [
     "test_pictures",
 ]
 
-COLUMNS = ("path", "split", "kind", "mask")
+COLUMNS = ("path", "split", "kind", "mask", "lot")
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class TestPicture:
         path: of the picture.
         kind: `good` or the defect's name.
         mask: path of the ground-truth mask, None for good ones and where there is none.
+        lot: that the part belongs to; empty if it is not known.
     """
 
     path: Path
     kind: str
     mask: Path | None
+    lot: str = ""
 
     @property
     def defective(self) -> bool:
@@ -73,6 +76,19 @@ def good_pictures(data: Path) -> list[Path]:
     return found
 
 
+def lots_of(data: Path, paths: Sequence[Path]) -> list[str] | None:
+    """The lot of each good picture, or a lot of its own where it is not known; None where no lot is known.
+
+    Args:
+        data: as for `good_pictures`; only a CSV file knows lots.
+        paths: from there.
+    """
+    if data.suffix.lower() != ".csv":
+        return None
+    known = {picture.path: picture.lot for _, picture in read_csv(data) if picture.lot}
+    return [f"lot {known[path]}" if path in known else f"picture {path}" for path in paths] if known else None
+
+
 def test_pictures(data: Path) -> list[TestPicture]:
     """Labelled pictures to evaluate with, by kind and name.
 
@@ -102,7 +118,8 @@ def read_csv(file: Path) -> list[tuple[str, TestPicture]]:
     """Every row of a CSV file, as (split, picture), in its order.
 
     UTF-8 with a header. Columns: `path` (relative to the file's folder, or absolute), `split` (`train`, the default, or
-    `test`), `kind` (`good`, the default, or a defect's name; only good ones may train), `mask` (a path, may be empty).
+    `test`), `kind` (`good`, the default, or a defect's name; only good ones may train), `mask` (a path, may be empty),
+    `lot` (any name, may be empty; a training never divides a lot between learning and the threshold).
 
     Raises:
         DataError: the file can't be read, or a row is not as above; named by its line.
@@ -112,7 +129,7 @@ def read_csv(file: Path) -> list[tuple[str, TestPicture]]:
             reader = csv.DictReader(lines, strict=True)
             unknown = set(reader.fieldnames or ()) - set(COLUMNS)
             if "path" not in (reader.fieldnames or ()) or unknown:
-                raise DataError(f"{file} needs a header with path, and of split, kind and mask what it has to say")
+                raise DataError(f"{file} needs a header with path, and of split, kind, mask and lot what it has to say")
             return [_row(file, reader.line_num, row) for row in reader]
     except OSError as error:
         raise DataError(f"{file} can't be read: {error.strerror}") from error
@@ -129,7 +146,8 @@ def _row(file: Path, line: int, row: dict[str, str | None]) -> tuple[str, TestPi
     if split == "train" and kind != "good":
         raise DataError(f"{file}, line {line}: a picture of kind {kind!r} can't train: only good ones do")
     path = file.parent / str(row["path"])
-    return split, TestPicture(path, kind, file.parent / mask if mask and kind != "good" else None)
+    masked = file.parent / mask if mask and kind != "good" else None
+    return split, TestPicture(path, kind, masked, row.get("lot") or "")
 
 
 def read_each(paths: Iterable[Path], skipped: Callable[[DataError], None]) -> dict[Path, Image]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from model import charts
 from model.bundle import SCORES, TRAINING, Bundle, refuse_foreign, write_bundle
 from model.contract import InputContract
-from model.dataset import good_pictures, read_each
+from model.dataset import good_pictures, lots_of, read_each
 from model.errors import BundleError, DataError
 from model.features import CACHE_BYTES, Progress
 from model.images import Image
@@ -47,7 +47,8 @@ def make_bundle(
     """
     refuse_foreign(out)
     skipped: list[DataError] = []
-    images = list(read_each(good_pictures(data), skipped.append).values())
+    found = read_each(good_pictures(data), skipped.append)
+    images, lots = list(found.values()), lots_of(data, list(found))
     for error in skipped:
         tell(f"skipped: {error}")
     if plan.settings.weights == "random":
@@ -57,7 +58,14 @@ def make_bundle(
     scratch = _scratch(out)
     try:
         trained = train(
-            images, plan, scoring=scoring, device=device, cache_bytes=cache_bytes, scratch=scratch, progress=progress
+            images,
+            plan,
+            lots=lots,
+            scoring=scoring,
+            device=device,
+            cache_bytes=cache_bytes,
+            scratch=scratch,
+            progress=progress,
         )
         bundle = write_bundle(
             out,

@@ -40,23 +40,38 @@ class Trained:
     learned_from: list[int]
 
 
-def split(count: int, *, holdout: float, seed: int) -> tuple[list[int], list[int]]:
-    """A seeded split of `count` pictures into (training, held out), each in order.
+def split(count: int, *, holdout: float, seed: int, lots: Sequence[str] | None = None) -> tuple[list[int], list[int]]:
+    """A seeded split of pictures into (training, held out), each in order.
+
+    Args:
+        count: of the pictures.
+        holdout: share to hold out; with lots it may become more, because a lot is never divided.
+        seed: of the order in which they are taken.
+        lots: of the pictures, where they are known. Pictures of one lot look alike: if some of them were learned, the
+            others' scores would flatter the threshold.
 
     Raises:
-        DataError: fewer than three pictures: one to learn from and two for the threshold.
+        DataError: fewer than three pictures: one to learn from and two for the threshold; or one lot has them all.
     """
     if count < 3:
         raise DataError(f"{count} readable good picture(s): training needs one and the threshold two more, at least")
-    order = torch.randperm(count, generator=Generator().manual_seed(seed)).tolist()
-    held = min(max(2, round(count * holdout)), count - 1)
-    return sorted(order[held:]), sorted(order[:held])
+    members: dict[object, list[int]] = {}
+    for index in torch.randperm(count, generator=Generator().manual_seed(seed)).tolist():
+        members.setdefault(index if lots is None else lots[index], []).append(index)
+    wanted, held = min(max(2, round(count * holdout)), count - 1), list[int]()
+    for lot in members.values():
+        if len(held) < wanted and len(held) + len(lot) < count:  # something is left to learn from
+            held += lot
+    if len(held) < 2:
+        raise DataError(f"{count} good pictures of {len(members)} lot(s) can't be split: a lot is never divided")
+    return sorted(set(range(count)) - set(held)), sorted(held)
 
 
 def train(
     images: Sequence[Image],
     plan: Plan,
     *,
+    lots: Sequence[str] | None = None,
     scoring: Scoring | None = None,
     device: str = "auto",
     cache_bytes: int = CACHE_BYTES,
@@ -68,6 +83,7 @@ def train(
     Args:
         images: good pictures, `(H, W)` grey or `(H, W, 3)` RGB.
         plan: what to train and how.
+        lots: of the pictures, see `split`.
         scoring: the score rule with its mask; by default the plan's, without one.
         device: `auto`, `cpu` or `cuda`.
         cache_bytes: features beyond this lie in a file.
@@ -78,7 +94,7 @@ def train(
         DataError: too few pictures, weights that don't fit, features that are not finite.
     """
     chosen = choose_device(device)
-    training, held = split(len(images), holdout=plan.settings.holdout, seed=plan.settings.seed)
+    training, held = split(len(images), holdout=plan.settings.holdout, seed=plan.settings.seed, lots=lots)
     rate_and_rank(len(held), plan.false_reject_rate)  # refused now, not after the training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.settings.seed)

@@ -336,3 +336,20 @@ def test_a_csv_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> 
 def test_a_name_in_results_is_the_path_below_the_root_or_the_whole_path() -> None:
     assert dataset.display_name(Path("/data/test/good/1.png"), Path("/data")) == "test/good/1.png"
     assert dataset.display_name(Path("/elsewhere/1.png"), Path("/data")) == "/elsewhere/1.png"
+
+
+def test_the_lots_of_a_csv_file_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "parts.csv"
+    file.write_text("path,lot\na.png,monday\nb.png,\nc.png,monday\nd.png,tuesday\n")
+    paths = dataset.good_pictures(file)
+    first, alone, third, fourth = dataset.lots_of(file, paths) or []
+    assert first == third
+    assert len({first, alone, fourth}) == 3
+    assert dataset.lots_of(file, paths[::-1]) == [fourth, third, alone, first]
+
+
+def test_no_lot_is_known_of_a_folder_or_of_a_file_that_names_none(tmp_path: Path) -> None:
+    file = tmp_path / "parts.csv"
+    file.write_text("path,lot\na.png,\n")
+    assert dataset.lots_of(file, [tmp_path / "a.png"]) is None
+    assert dataset.lots_of(tmp_path, [tmp_path / "a.png"]) is None

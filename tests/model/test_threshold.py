@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from model.bundle import TRAINING, WEIGHTS, read_bundle
 from model.dataset import good_pictures, read_image
 from model.engine import Engine
+from model.threshold import digest
 from tests.model.small import contents, is_one_sentence, plates, save_picture
 from worker.cli import app
 
@@ -147,3 +148,18 @@ def test_a_good_picture_that_looks_too_different_counts_as_rejected_and_is_said(
     calibration = read_bundle(bundle).manifest.calibration
     assert (calibration.images, calibration.rank) == (31, 29)
     assert calibration.threshold == scores(bundle, fresh)[28]
+
+
+def test_a_training_keeps_lots_together(tmp_path: Path) -> None:
+    """Five lots of three, the pictures of a lot told apart by their digests: none is on both sides."""
+    images, rows = plates(15), ["path,lot"]
+    for index, image in enumerate(images):
+        save_picture(tmp_path / f"{index:02}.png", image)
+        rows.append(f"{index:02}.png,lot{index % 5}")
+    (tmp_path / "parts.csv").write_text("\n".join(rows))
+    arguments = ("--steps", 2, "--size", "32", "--hidden", 16, "--device", "cpu")
+    assert sightline("train", tmp_path / "parts.csv", "--out", tmp_path / "b" / "plate", *arguments).exit_code == 0
+    learned = set(json.loads((tmp_path / "b" / "plate" / TRAINING).read_text())["learned_from"])
+    by_lot = [{digest(image) in learned for image in images[lot::5]} for lot in range(5)]
+    assert sorted(map(len, by_lot)) == [1] * 5
+    assert by_lot.count({False}) == 1

@@ -72,6 +72,29 @@ def test_a_split_puts_every_picture_on_exactly_one_side_and_neither_is_empty(
     assert split(count, holdout=holdout, seed=seed) == (training, held)
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    lots=st.lists(st.sampled_from("abcdefgh"), min_size=3, max_size=40).filter(lambda lots: len(set(lots)) > 2),
+    holdout=st.sampled_from([0.05, 0.2, 0.5]),
+    seed=st.integers(0, 5),
+)
+def test_a_lot_is_never_divided_and_both_sides_have_pictures(lots: list[str], holdout: float, seed: int) -> None:
+    training, held = split(len(lots), holdout=holdout, seed=seed, lots=lots)
+    assert sorted(training + held) == list(range(len(lots)))
+    assert not {lots[index] for index in training} & {lots[index] for index in held}
+    assert training
+    assert len(held) >= 2
+
+
+def test_one_lot_alone_can_not_be_split() -> None:
+    with pytest.raises(DataError, match="a lot is never divided"):
+        split(9, holdout=0.2, seed=0, lots=["a"] * 9)
+
+
+def test_lots_of_one_picture_each_are_split_as_if_they_were_not_known() -> None:
+    assert split(20, holdout=0.2, seed=3, lots=list("abcdefghijklmnopqrst")) == split(20, holdout=0.2, seed=3)
+
+
 def test_a_split_of_many_holds_out_the_share_asked_for() -> None:
     training, held = split(209, holdout=0.2, seed=0)
     assert (len(training), len(held)) == (167, 42)
