@@ -38,6 +38,15 @@ CALIBRATION = Calibration(
 )
 
 
+def unwatched(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def same_tensors(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether two state dicts agree to the bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
 def a_plan(
     settings: TrainSettings,
     *,

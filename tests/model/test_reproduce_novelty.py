@@ -80,7 +80,7 @@ def test_every_class_is_the_normal_one_once(folders: Path, tmp_path: Path) -> No
 
 
 def test_the_score_tells_the_normal_class_from_the_others(folders: Path, tmp_path: Path) -> None:
-    result = table5(folders, tmp_path / "out", "--json", "--steps", 40)
+    result = table5(folders, tmp_path / "out", "--json", "--steps", 160)
     assert json.loads(result.stdout)["rows"][3]["figures"][IMAGE]["mean"] > 80
 
 

@@ -1,8 +1,6 @@
-"""Training: what the head learns, from what, and how repeatably."""
+"""Training: what is learned, from which pictures, and how repeatably."""
 
-from copy import deepcopy
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,52 +10,35 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from torch import Generator, Tensor
+from torch import Tensor
 
 from model import dataset
 from model.bundle import Architecture
 from model.engine import Engine
 from model.errors import DataError
 from model.features import allocate, extract_features, spread
-from model.fitting import HeadTraining, draw
-from model.fitting import fit as fit_head
 from model.images import Image
 from model.preprocessing import Preprocessing
-from model.settings import RELATIVE_SIGMA_RANDOM, AdaptorStart, TrainSettings
-from model.simplenet import AdaptorKind, AnomalousFeatureGenerator, Head
+from model.settings import RELATIVE_SIGMA_RANDOM, TrainSettings
+from model.simplenet import AdaptorKind
 from model.training import split, train
-from tests.model.small import ARCHITECTURE, PREPROCESSING, a_plan, is_one_sentence, plates, small_network
+from tests.model.small import (
+    ARCHITECTURE,
+    PREPROCESSING,
+    a_plan,
+    is_one_sentence,
+    plates,
+    same_tensors,
+    small_network,
+    unwatched,
+)
 
 QUICK = TrainSettings(steps=4, positions=32)
-
-
-def NOBODY(what: str, done: int, total: int) -> None:  # noqa: N802 - a constant that is called
-    """Progress that nobody watches."""
 
 
 def trained(images: list[Image], chosen: TrainSettings = QUICK) -> dict[str, Tensor]:
     done = train(images, a_plan(chosen), device="cpu")
     return done.network.state_dict()
-
-
-def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
-def small_head(channels: int = 6) -> Head:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Head(channels, hidden=8)
-
-
-def cache(images: int = 5, positions: int = 4, channels: int = 6) -> Tensor:
-    return torch.randn(images, positions, channels, generator=Generator().manual_seed(3))
-
-
-def fit(head: Head, features: Tensor, **changes: float) -> Head:
-    chosen = replace(TrainSettings(sigma=0.5, steps=5, positions=16), **changes)  # type: ignore[arg-type]
-    training = HeadTraining(head, features, chosen, device="cpu")
-    return fit_head(training, progress=lambda what, done, total: None)
 
 
 @settings(deadline=None)
@@ -102,7 +83,7 @@ def test_a_split_of_many_holds_out_the_share_asked_for() -> None:
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
-    assert equal(trained([*plates(10)]), trained([*plates(10)]))
+    assert same_tensors(trained([*plates(10)]), trained([*plates(10)]))
 
 
 def test_another_seed_gives_other_weights() -> None:
@@ -124,9 +105,9 @@ def test_held_out_pictures_do_not_touch_the_weights() -> None:
     _, held = split(12, holdout=QUICK.holdout, seed=QUICK.seed)
     for index in held:
         images[index] = np.random.default_rng(index).integers(0, 256, (40, 48, 3)).astype(np.uint8)
-    assert equal(trained(images), before)
+    assert same_tensors(trained(images), before)
     images[next(index for index in range(12) if index not in held)] = images[held[0]]
-    assert not equal(trained(images), before)
+    assert not same_tensors(trained(images), before)
 
 
 def test_the_threshold_comes_from_the_held_out_pictures_and_the_engine_s_own_scores() -> None:
@@ -148,113 +129,6 @@ def test_the_backbone_is_the_same_after_training() -> None:
     assert all(torch.equal(after[f"extractor.{key}"], value) for key, value in before.items())
 
 
-def test_batch_norm_sees_normal_and_noisy_features_in_one_batch() -> None:
-    head, features = small_head(), cache()
-    before = deepcopy(head)
-    before.adaptor.start_as_identity()
-    after = fit(head, features, steps=1, ema_decay=0.0, seed=7).discriminator.norm
-    drawn = draw(features, TrainSettings(positions=16), step=0, generator=Generator().manual_seed(7))
-    adapted = before.adaptor(drawn)
-    noisy = AnomalousFeatureGenerator(0.5, Generator().manual_seed(7))(adapted)
-    hidden = before.discriminator.hidden(torch.cat([adapted, noisy])).detach()
-    assert after.running_mean is not None
-    assert after.running_var is not None
-    torch.testing.assert_close(after.running_mean, 0.1 * hidden.mean(0))
-    torch.testing.assert_close(after.running_var, 0.9 + 0.1 * hidden.var(0))
-
-
-def test_what_is_kept_is_a_moving_average_with_its_batch_norm_buffers_not_the_last_iterate() -> None:
-    last, averaged = (fit(small_head(), cache(), ema_decay=decay, steps=40) for decay in (0.0, 0.99))
-    for key in ("adaptor.layers.0.weight", "discriminator.hidden.weight", "discriminator.norm.running_mean"):
-        assert not torch.equal(last.state_dict()[key], averaged.state_dict()[key]), key
-
-
-@pytest.mark.parametrize(("decay", "kept"), [(0.75, 2 / 11), (0.1, 0.1)])
-def test_the_second_step_s_average_keeps_the_smaller_of_the_decay_and_two_elevenths(decay: float, kept: float) -> None:
-    one, two = (fit(small_head(), cache(), ema_decay=0.0, steps=steps).state_dict() for steps in (1, 2))
-    averaged = fit(small_head(), cache(), ema_decay=decay, steps=2).state_dict()
-    for key in ("adaptor.layers.0.weight", "discriminator.out.weight", "discriminator.norm.running_var"):
-        torch.testing.assert_close(averaged[key], kept * one[key] + (1 - kept) * two[key])
-
-
-def test_the_average_of_a_short_training_has_forgotten_its_start() -> None:
-    """At a decay of 0.995 the first of 60 steps still weighs three quarters, unless the decay is warmed up."""
-    features = cache(40, 16) + 5
-    kept, last = (
-        fit(small_head(), features, steps=60, positions=128, ema_decay=decay).discriminator.norm.running_mean
-        for decay in (TrainSettings().ema_decay, 0.0)
-    )
-    assert kept is not None
-    assert last is not None
-    assert float((kept - last).norm()) < 0.25 * float(last.norm())
-
-
-def test_a_trained_head_is_in_evaluation_mode() -> None:
-    assert not any(module.training for module in fit(small_head(), cache()).modules())
-
-
-def test_training_lowers_the_loss_on_features_it_can_tell_apart() -> None:
-    features = cache(40, 16) * 0.1 + 2
-    head = fit(small_head(), features, sigma=3.0, steps=300, positions=128, learning_rate_discriminator=0.01)
-    normal = features.flatten(0, 1)
-    noisy = normal + 3 * torch.randn(normal.shape, generator=Generator().manual_seed(1))
-    labels = np.repeat([1, 0], len(normal))
-    assert roc_auc_score(labels, head(torch.cat([normal, noisy])).detach().numpy()) > 0.9
-
-
-def test_whole_pictures_are_drawn_where_no_positions_are_asked_for() -> None:
-    features = cache()
-    drawn = draw(features, TrainSettings(positions=0, batch_images=2), step=0, generator=Generator().manual_seed(0))
-    assert drawn.shape == (8, 6)
-    pictures = [
-        index for index in range(5) if any(torch.equal(features[index], part) for part in drawn.reshape(2, 4, 6))
-    ]
-    assert len(pictures) == 2
-
-
-def test_an_epoch_of_the_paper_takes_every_picture_once_in_an_order_of_its_own() -> None:
-    features, chosen = torch.arange(5.0)[:, None, None].expand(5, 4, 1), TrainSettings(positions=0, batch_images=2)
-    steps = [draw(features, chosen, step=step, generator=Generator())[::4, 0].tolist() for step in range(12)]
-    epochs = [[*chain(*steps[start : start + 3])] for start in range(0, 12, 3)]
-    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) > 1
-
-
-def test_positions_are_drawn_over_all_of_the_cache() -> None:
-    features = torch.arange(20.0).reshape(5, 4, 1)
-    generator, chosen = Generator().manual_seed(0), TrainSettings(positions=16)
-    drawn = torch.cat([draw(features, chosen, step=step, generator=generator) for step in range(20)])
-    assert set(drawn.flatten().tolist()) == set(range(20))
-
-
-@pytest.mark.parametrize(("pictures", "steps"), [(1, 160), (4, 160), (5, 320), (167, 6720)])
-def test_the_paper_s_numbers_are_160_epochs_of_batches_of_four_with_sigma_0_015(pictures: int, steps: int) -> None:
-    paper = TrainSettings(steps=3, sigma=9.0, positions=7).paper(pictures)
-    assert (paper.steps, paper.batch_images, paper.positions, paper.sigma) == (steps, 4, 0, 0.015)
-    assert (paper.learning_rate_adaptor, paper.learning_rate_discriminator) == (1e-4, 2e-4)
-    assert (paper.weight_decay, paper.th, paper.ema_decay, paper.adaptor_start) == (1e-5, 0.5, 0.0, "xavier")
-
-
-@pytest.mark.parametrize(("start", "same"), [("identity", True), ("xavier", False)])
-def test_a_linear_adaptor_starts_as_none_or_as_it_was_drawn(start: AdaptorStart, same: bool) -> None:
-    features, head = torch.randn(4, 9, 16), Head(16, hidden=8)
-    drawn = deepcopy(head.adaptor)
-    HeadTraining(head, features, TrainSettings(sigma=1.0, adaptor_start=start), device="cpu")
-    assert torch.equal(head.adaptor(features[0]), features[0] if same else drawn(features[0]))
-
-
-@pytest.mark.parametrize("kind", ["none", "mlp"])
-def test_adaptors_that_can_not_start_as_identity_start_as_they_were(kind: AdaptorKind) -> None:
-    features, head = torch.randn(4, 9, 16), Head(16, hidden=8, adaptor=kind)
-    drawn = deepcopy(head.adaptor)
-    HeadTraining(head, features, TrainSettings(sigma=1.0), device="cpu")
-    assert torch.equal(head.adaptor(features[0]), drawn(features[0]))
-
-
-def test_the_paper_s_epochs_count_the_paper_s_batches_whatever_the_batch_was() -> None:
-    assert TrainSettings(batch_images=8).paper(40).steps == 160 * 10
-
-
 def test_training_like_the_paper_reports_the_numbers_it_used() -> None:
     used = train(plates(8), a_plan(QUICK, preset="paper"), device="cpu").settings
     assert (used.steps, used.sigma) == (320, 0.015)
@@ -266,7 +140,7 @@ def test_without_a_sigma_it_is_a_share_of_the_training_features_spread() -> None
     used = train(images, a_plan(QUICK), device="cpu").settings
     training, _ = split(10, holdout=QUICK.holdout, seed=QUICK.seed)
     features = extract_features(
-        small_network().extractor, PREPROCESSING, [images[i] for i in training], device="cpu", progress=NOBODY
+        small_network().extractor, PREPROCESSING, [images[i] for i in training], device="cpu", progress=unwatched
     )
     assert used.sigma == pytest.approx(RELATIVE_SIGMA_RANDOM * spread(features))
     assert features.shape == (8, 16, 384)
@@ -314,46 +188,11 @@ def test_every_subset_of_levels_trains_on_odd_and_non_square_inputs(
     assert found.grid.shape == architecture.grid(size)
 
 
-def test_an_interrupted_training_goes_on_to_the_very_same_weights(tmp_path: Path) -> None:
-    chosen, checkpoint = TrainSettings(sigma=0.5, steps=30, positions=16), tmp_path / "checkpoint.pt"
-    whole = fit(small_head(), cache(), steps=30)
-    broken = HeadTraining(small_head(), cache(), chosen, device="cpu")
-    for _ in range(13):
-        broken.step()
-    torch.save(broken.state(), checkpoint)
-    again, told = HeadTraining(small_head(), cache(), chosen, device="cpu"), []
-    head = fit_head(again, progress=lambda what, done, total: told.append(done), checkpoint=checkpoint)
-    assert told == list(range(14, 31))
-    assert equal(head.state_dict(), whole.state_dict())
-    assert len(again.losses) == 30
-
-
-@pytest.mark.parametrize(
-    "changes", [{"steps": 31}, {"seed": 1}, {"sigma": 0.4}, None], ids=["steps", "seed", "sigma", "features"]
-)
-def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path, changes: dict[str, Any] | None) -> None:
-    chosen = TrainSettings(sigma=0.5, steps=30, positions=16)
-    other = HeadTraining(small_head(), cache() + (changes is None), replace(chosen, **(changes or {})), device="cpu")
-    other.step()
-    state = other.state()
-    training = HeadTraining(small_head(), cache(), chosen, device="cpu")
-    assert not training.take_up(state)
-    assert training.losses == []
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04"])
-def test_a_damaged_checkpoint_is_worth_as_much_as_none(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(content)
-    training = HeadTraining(small_head(), cache(), TrainSettings(sigma=0.5, steps=5, positions=16), device="cpu")
-    head = fit_head(training, progress=NOBODY, checkpoint=tmp_path / "checkpoint.pt")
-    assert equal(head.state_dict(), fit(small_head(), cache(), steps=5).state_dict())
-
-
 def test_features_beyond_the_budget_lie_in_a_file_and_train_to_the_same_weights(tmp_path: Path) -> None:
     small, large = (
         train(plates(10), a_plan(QUICK), device="cpu", cache_bytes=budget, scratch=tmp_path) for budget in (0, 1 << 30)
     )
-    assert equal(small.network.state_dict(), large.network.state_dict())
+    assert same_tensors(small.network.state_dict(), large.network.state_dict())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -411,12 +250,6 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     state["layer3.1.bn2.bias"] = torch.full_like(state["layer3.1.bn2.bias"], torch.nan)
     torch.save(state, tmp_path / "nan.pth")
     assert "not finite" in refusal([*plates(4)], replace(QUICK, weights=str(tmp_path / "nan.pth")))
-
-
-def test_a_loss_that_is_not_finite_ends_the_training() -> None:
-    with pytest.raises(DataError, match="diverged at step") as caught:
-        fit(small_head(), torch.full((2, 4, 6), 1e38), sigma=1e38)
-    assert is_one_sentence(caught.value)
 
 
 def test_sixteen_bit_grey_pictures_train_like_any_other() -> None:
