@@ -19,7 +19,7 @@ def loss_curve(losses: Sequence[float], *, window: int = 50) -> bytes:
     if len(losses) >= window:
         mean = np.convolve(losses, np.ones(window) / window, "valid")
         axes.plot(range(window, len(losses) + 1), mean, color="tab:blue", label=f"mean of {window} steps")
-        axes.legend(frameon=False)
+        _legend(figure)
     return _png(figure)
 
 
@@ -32,7 +32,7 @@ def score_histogram(groups: Mapping[str, Sequence[float]], *, threshold: float |
         axes.hist(scores, bins=list(edges), alpha=0.6, label=f"{name} ({len(scores)})")
     if threshold is not None:
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3g}")
-    axes.legend(frameon=False)
+    _legend(figure)
     return _png(figure)
 
 
@@ -44,7 +44,7 @@ def curves(named: Mapping[str, Curve], *, x: str, y: str, mark: tuple[float, flo
     if mark is not None:
         axes.plot(*mark, "o", color="black", label="at the bundle's threshold")
     if len(named) > 1 or mark is not None:
-        axes.legend(frameon=False)
+        _legend(figure)
     return _png(figure)
 
 
@@ -56,6 +56,11 @@ def _chart(x: str, y: str) -> tuple[Figure, Axes]:
     axes.set_ylabel(y)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _legend(figure: Figure) -> None:
+    """Above the axes. Searching for a place that hides no data can take long, and then matplotlib warns."""
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize="small")
 
 
 def _png(figure: Figure) -> bytes:
