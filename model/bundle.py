@@ -19,6 +19,7 @@ from model.backbone import BackboneName, build_backbone
 from model.calibration import Calibration
 from model.contract import InputContract
 from model.errors import BundleError
+from model.modes import Choice, Mode, ModeRecord, choose_device, choose_mode
 from model.preprocessing import Preprocessing
 from model.scoring import Scoring
 from model.simplenet import AdaptorKind, FeatureExtractor, Head, SimpleNet, feature_channels
@@ -79,7 +80,8 @@ class Manifest(BaseModel):
         preprocessing: from picture to input.
         contract: which pictures it may judge.
         scoring: from anomaly map to score.
-        calibration: threshold and its promise.
+        calibration: threshold and its promise, in float32.
+        modes: what faster ways to compute did on the same pictures, by `str(Mode)`.
         provenance: how it was made (settings, picture counts, seed); for people, never read back.
         weights_sha256: of `model.safetensors`.
     """
@@ -93,6 +95,7 @@ class Manifest(BaseModel):
     contract: InputContract
     scoring: Scoring = Scoring()
     calibration: Calibration
+    modes: dict[str, ModeRecord] = {}
     provenance: dict[str, str | int | float | bool | None]
     weights_sha256: str
 
@@ -110,11 +113,13 @@ class Bundle:
     Attributes:
         network: in evaluation mode.
         manifest: see `Manifest`.
+        mode: how it is computed; None: in float32.
         digest: sha256 over the manifest, which holds the weights' own: it names the whole bundle.
     """
 
-    def __init__(self, network: SimpleNet, manifest: Manifest, digest: str) -> None:
+    def __init__(self, network: SimpleNet, manifest: Manifest, digest: str, mode: Mode | None = None) -> None:
         self.network = network
+        self.mode = mode
         self.manifest = manifest
         self.digest = digest
 
@@ -122,6 +127,25 @@ class Bundle:
     def label(self) -> str:
         """`name@digest`, the twelve first hex digits: what each verdict carries as its model."""
         return f"{self.manifest.name}@{self.digest[:12]}"
+
+    def on(self, device: str, engine: str = "auto") -> "Bundle":
+        """The bundle as this machine judges with it: in the fastest mode that is admitted, with that mode's threshold.
+
+        Args:
+            device: `auto`, `cpu`, `cuda` or `cuda:1`.
+            engine: `auto`, `torch` or `openvino`.
+
+        Raises:
+            DataError: no such device or engine here, or the engine was not measured when the threshold was set.
+        """
+        mode = self.choice(device, engine).mode
+        record = self.manifest.modes.get(str(mode))
+        changed = self.manifest.model_copy(update={"calibration": record.calibration} if record else {})
+        return Bundle(self.network, changed, self.digest, mode)
+
+    def choice(self, device: str, engine: str = "auto") -> Choice:
+        """The mode that `on` takes, and why."""
+        return choose_mode(self.manifest.modes, choose_device(device), engine)
 
 
 def write_bundle(

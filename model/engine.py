@@ -5,20 +5,19 @@ Calibration, evaluation and the worker all score with this one, so that a thresh
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from model.anomaly_map import Box, Grid
 from model.bundle import Bundle
-from model.errors import DataError
 from model.images import Image
-from model.preprocessing import Preprocessing
+from model.modes import EXACT, Mode, choose_device
+from model.preprocessing import Preprocessing, as_tensor
 from model.scoring import Scoring
 from model.simplenet import SimpleNet
-
-Prepared = Tensor
-"""One picture as network input: `(3, h, w)` float32 on the CPU."""
+from model.trunk import shared_trunk
 
 
 @dataclass(frozen=True)
@@ -39,61 +38,83 @@ class Inspection:
 
 
 class Engine:
-    """One network on one device. Not thread-safe: the work loop owns it."""
+    """One network, fused, in one mode on one device. Not thread-safe: the work loop owns it.
 
-    def __init__(
-        self, network: SimpleNet, preprocessing: Preprocessing, scoring: Scoring | None = None, *, device: str = "auto"
-    ) -> None:
-        self.preprocessing = preprocessing
-        self.scoring = scoring or Scoring()
-        self.device = torch.device(choose_device(device))
-        self.network = network.eval().to(self.device)
-
-    @classmethod
-    def of(cls, bundle: Bundle, *, device: str = "auto") -> "Engine":
-        """The engine of a bundle."""
-        manifest = bundle.manifest
-        return cls(bundle.network, manifest.preprocessing, manifest.scoring, device=device)
-
-    def prepare(self, image: Image) -> Prepared:
-        """One picture, `(H, W)` grey or `(H, W, 3)` RGB, as network input `(3, h, w)` float32 on the CPU."""
-        return self.preprocessing(image)
-
-    def infer(self, prepared: Sequence[Prepared], shapes: Sequence[tuple[int, ...]]) -> list[Inspection]:
-        """Scores one batch.
-
-        Args:
-            prepared: from `prepare`, one a picture.
-            shapes: of the pictures, `(H, W, ...)`, in the same order.
-        """
-        with torch.inference_mode():
-            batch = torch.stack(list(prepared)).to(self.device)
-            grids = self.network(batch).float().cpu().numpy()  # (B, h, w)
-        return [self._inspection(grid, shape) for grid, shape in zip(grids, shapes, strict=True)]
-
-    def _inspection(self, grid: Grid, shape: tuple[int, ...]) -> Inspection:
-        applied = self.scoring.apply(grid)
-        return Inspection(
-            score=self.scoring.score(applied),
-            grid=applied,
-            size=self.preprocessing.crop,
-            box=self.preprocessing.box(shape[0], shape[1]),
-        )
-
-    def inspect(self, images: Sequence[Image]) -> list[Inspection]:
-        """Prepares and scores pictures, as one batch."""
-        return self.infer([self.prepare(image) for image in images], [image.shape for image in images])
-
-
-def choose_device(device: str) -> str:
-    """`auto` is the first CUDA device where there is one, else the CPU.
+    Args:
+        network: its tensors are copied; the backbone's only if no other engine has the same.
+        preprocessing: from picture to input.
+        scoring: from map to score; by default the maximum (Eq. 11).
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        mode: how to compute; by default in float32.
 
     Raises:
         DataError: this machine has no such device.
     """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    known = ["cpu", "cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if device not in known or (device == "cuda" and not torch.cuda.is_available()):
-        raise DataError(f"there is no device {device!r} here: choose auto, cpu or cuda")
-    return device
+
+    def __init__(
+        self,
+        network: SimpleNet,
+        preprocessing: Preprocessing,
+        scoring: Scoring | None = None,
+        *,
+        device: str = "auto",
+        mode: Mode | None = None,
+    ) -> None:
+        self.preprocessing = preprocessing
+        self.scoring = scoring or Scoring()
+        self.device = torch.device(choose_device(device))
+        backbone, size = network.extractor.backbone, preprocessing.crop
+        self.trunk = shared_trunk(backbone, preprocessing.std, size, mode or EXACT[self.device.type], self.device)
+        self.head = self.trunk.head_of(network)
+
+    @classmethod
+    def of(cls, bundle: Bundle, *, device: str = "auto") -> "Engine":
+        """The engine of a bundle, in the mode that `Bundle.on` has chosen; float32 if none was."""
+        manifest = bundle.manifest
+        return cls(bundle.network, manifest.preprocessing, manifest.scoring, device=device, mode=bundle.mode)
+
+    def inspect(self, images: Sequence[Image]) -> list[Inspection]:
+        """Scores pictures, `(H, W)` grey or `(H, W, 3)` RGB, as one batch."""
+        return infer([(self, image) for image in images])
+
+
+def infer(frames: Sequence[tuple[Engine, Image]]) -> list[Inspection]:
+    """Scores one batch, perhaps of several recipes: one pass through the trunk, then each engine's own head.
+
+    Args:
+        frames: pictures, `(H, W)` grey or `(H, W, 3)` RGB, each with its engine. All engines share one trunk.
+
+    Returns:
+        One inspection a picture, in the same order.
+
+    Raises:
+        ValueError: engines with different trunks.
+    """
+    if len({engine.trunk for engine, _ in frames}) > 1:
+        raise ValueError("a batch goes through one trunk: these engines have several")
+    together = sorted(range(len(frames)), key=lambda index: id(frames[index][0]))  # each head's rows are neighbours
+    inspections: dict[int, Inspection] = {}
+    with torch.inference_mode():
+        pixels = torch.stack([_pixels(*frames[index]) for index in together])  # (B, 3, h, w)
+        maps, first = frames[0][0].trunk.run(pixels), 0
+        for engine, group in groupby(together, key=lambda index: frames[index][0]):
+            rows = list(group)
+            grids = engine.head([level[first : first + len(rows)] for level in maps]).cpu().numpy()  # (n, h, w)
+            first += len(rows)
+            inspections |= {row: _inspection(*frames[row], grid) for row, grid in zip(rows, grids, strict=True)}
+    return [inspections[index] for index in range(len(frames))]
+
+
+def _pixels(engine: Engine, image: Image) -> Tensor:
+    """`(3, h, w)` float32 on the engine's device; the picture travels there as its own bytes."""
+    return engine.preprocessing.centred(as_tensor(image).to(engine.device))
+
+
+def _inspection(engine: Engine, image: Image, grid: Grid) -> Inspection:
+    applied = engine.scoring.apply(grid)
+    return Inspection(
+        score=engine.scoring.score(applied),
+        grid=applied,
+        size=engine.preprocessing.crop,
+        box=engine.preprocessing.box(image.shape[0], image.shape[1]),
+    )

@@ -77,6 +77,7 @@ def make_bundle(
             contract=contract,
             scoring=scoring,
             calibration=trained.calibration,
+            modes=trained.modes,
             provenance={
                 **trained.settings.provenance(),
                 "preset": plan.preset,

@@ -50,17 +50,34 @@ class Preprocessing(BaseModel):
         Returns:
             `(3, h, w)` float32 on the CPU, normalised.
         """
-        full_scale = float(np.iinfo(image.dtype).max)
-        pixels = torch.from_numpy(np.ascontiguousarray(image).astype(np.float32))
-        planes = pixels[None] if image.ndim == 2 else pixels.permute(2, 0, 1)  # (1 or 3, H, W)
-        resized = F.interpolate(planes[None], size=self.resize, mode="bilinear", antialias=True)[0] / full_scale
+        return self.centred(as_tensor(image)) / torch.tensor(self.std)[:, None, None]
+
+    def centred(self, pixels: Tensor) -> Tensor:
+        """Everything but the division by `std`, which the engine has in its first convolution.
+
+        Args:
+            pixels: `(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16, on any device.
+
+        Returns:
+            `(3, h, w)` float32 on that device, within [-1, 1].
+        """
+        full_scale = torch.iinfo(pixels.dtype).max
+        planes = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)  # (1 or 3, H, W)
+        resized = planes[None].float()
+        if planes.shape[1:] != self.resize:
+            resized = F.interpolate(resized, size=self.resize, mode="bilinear", antialias=True)
+        resized = resized[0] / full_scale
         top, left = (self.resize[0] - self.crop[0]) // 2, (self.resize[1] - self.crop[1]) // 2
         seen = resized[:, top : top + self.crop[0], left : left + self.crop[1]]
-        mean, std = torch.tensor(self.mean)[:, None, None], torch.tensor(self.std)[:, None, None]
-        return (seen - mean) / std  # a grey plane becomes three here
+        return seen - torch.tensor(self.mean, device=pixels.device)[:, None, None]  # a grey plane becomes three here
 
     def box(self, height: int, width: int) -> Box:
         """The rectangle `(x, y, width, height)` of an H x W frame, in its pixels, that the network sees."""
         scale_h, scale_w = height / self.resize[0], width / self.resize[1]
         top, left = (self.resize[0] - self.crop[0]) // 2, (self.resize[1] - self.crop[1]) // 2
         return (left * scale_w, top * scale_h, self.crop[1] * scale_w, self.crop[0] * scale_h)
+
+
+def as_tensor(image: Image) -> Tensor:
+    """A picture's pixels as they are, `(H, W)` or `(H, W, 3)`, uint8 or uint16, on the CPU."""
+    return torch.from_numpy(np.require(image, requirements=["C", "W"]))

@@ -25,13 +25,23 @@ class FeatureExtractor(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Args: images: (B, 3, H, W) normalised. Returns: (B, C, h, w), C summed over levels, h x w of the largest."""
-        levels = [self._neighbourhood(level) for level in self.backbone(images)]
-        largest = levels[0].shape[-2:]  # levels come finest first
-        resized = [F.interpolate(level, size=largest, mode="bilinear", align_corners=False) for level in levels]
-        return torch.cat(resized, dim=1)  # (B, C, h, w)
+        return combine(self.backbone(images), patch_size=self.patch_size)
 
-    def _neighbourhood(self, level: Tensor) -> Tensor:
-        return F.avg_pool2d(level, self.patch_size, stride=1, padding=self.patch_size // 2)  # (B, C_i, h_i, w_i)
+
+def combine(maps: Sequence[Tensor], *, patch_size: int) -> Tensor:
+    """Local features from a backbone's maps: averaged over neighbourhoods (Eq. 1 to 3), levels side by side.
+
+    Args:
+        maps: (B, C_i, h_i, w_i) of each level, finest first.
+        patch_size: of the neighbourhood, odd; cells beyond the rim count as zeros.
+
+    Returns:
+        (B, C, h, w), C summed over levels, h x w of the finest.
+    """
+    levels = [F.avg_pool2d(level, patch_size, stride=1, padding=patch_size // 2) for level in maps]
+    largest = levels[0].shape[-2:]
+    resized = [F.interpolate(level, size=largest, mode="bilinear", align_corners=False) for level in levels]
+    return torch.cat(resized, dim=1)  # (B, C, h, w)
 
 
 class FeatureAdaptor(nn.Module):
@@ -126,11 +136,14 @@ class SimpleNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Args: images: (B, 3, H, W) normalised. Returns: (B, h, w) anomaly map, higher is more anomalous (Eq. 10)."""
-        features = self.extractor(images)
-        batch, channels, height, width = features.shape
-        normality = self.head(features.permute(0, 2, 3, 1).reshape(-1, channels))  # (B * h * w,)
-        anomaly_map: Tensor = -normality.reshape(batch, height, width)
-        return anomaly_map
+        return anomaly_map(self.head, self.extractor(images))
+
+
+def anomaly_map(head: Head, features: Tensor) -> Tensor:
+    """Args: features: (B, C, h, w). Returns: (B, h, w) anomaly map, higher is more anomalous (Eq. 10)."""
+    batch, channels, height, width = features.shape
+    normality: Tensor = head(features.permute(0, 2, 3, 1).reshape(-1, channels))  # (B * h * w,)
+    return -normality.reshape(batch, height, width)
 
 
 def truncated_l1(normal: Tensor, anomalous: Tensor, *, th: float = 0.5) -> Tensor:

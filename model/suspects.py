@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Generator
 
 from model.anomaly_map import Grid
-from model.engine import Inspection, choose_device
+from model.engine import Inspection
 from model.errors import DataError
 from model.features import CACHE_BYTES, Progress, anomaly_maps, extract_features, spread
 from model.fitting import HeadTraining, fit
 from model.images import Image
+from model.modes import choose_device
 from model.picture import Tile, overlay_of, to_bgr
 from model.plan import Plan
 

@@ -12,7 +12,9 @@ from model.dataset import good_pictures, read_image, read_mask
 from model.engine import Engine
 from model.errors import DataError
 from model.features import Progress
+from model.gate import measure_modes
 from model.images import Image
+from model.modes import choose_device
 from model.preprocessing import Preprocessing
 from model.scoring import Scoring, ignored_cells
 
@@ -55,15 +57,19 @@ def recalibrate(
     changes = {key: value for key, value in (("top_k", top_k), ("min_area", min_area)) if value is not None}
     scoring = manifest.scoring.model_copy(update=changes)
     scoring = with_mask(scoring, ignore, manifest.architecture, manifest.preprocessing, images[0])
-    engine, scores = Engine(bundle.network, manifest.preprocessing, scoring, device=device), []
+    engine, scores, judged = Engine(bundle.network, manifest.preprocessing, scoring, device=device), [], []
     for done, image in enumerate(images):
         fault = manifest.contract.appearance_fault(image)
         if fault is None:
             scores.append(engine.inspect([image])[0].score)
+            judged.append(image)
         else:
             tell(f"rejected whatever the threshold: {fault}")
         progress("threshold", done + 1, len(images))
     calibration = calibrate(scores, rejected=len(images) - len(scores), false_reject_rate=false_reject_rate)
+    modes = measure_modes(
+        bundle.network, manifest.preprocessing, scoring, judged, scores, calibration, choose_device(device)
+    )
     records = {name: (path / name).read_bytes() for name in RECORDS if (path / name).is_file()}
     histogram = charts.score_histogram({"good pictures": scores}, threshold=calibration.threshold)
     fields = {name: getattr(manifest, name) for name in type(manifest).model_fields if name != "weights_sha256"}
@@ -71,7 +77,7 @@ def recalibrate(
         path,
         bundle.network.cpu(),
         records={**records, SCORES: histogram},
-        **{**fields, "scoring": scoring, "calibration": calibration},
+        **{**fields, "scoring": scoring, "calibration": calibration, "modes": modes},
     )
 
 

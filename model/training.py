@@ -8,11 +8,13 @@ import torch
 from torch import Generator
 
 from model.calibration import Calibration, calibrate, rate_and_rank
-from model.engine import Engine, choose_device
+from model.engine import Engine
 from model.errors import DataError
 from model.features import CACHE_BYTES, Progress, extract_features, spread
 from model.fitting import HeadTraining, fit
+from model.gate import measure_modes
 from model.images import Image
+from model.modes import ModeRecord, choose_device
 from model.plan import Plan
 from model.scoring import Scoring
 from model.settings import TrainSettings
@@ -26,6 +28,7 @@ class Trained:
     Attributes:
         network: ready for a bundle, on the CPU.
         calibration: the threshold, from the held-out pictures.
+        modes: what faster ways to compute did on them.
         settings: as they were used.
         losses: of each step.
         scores: of the held-out pictures.
@@ -34,6 +37,7 @@ class Trained:
 
     network: SimpleNet
     calibration: Calibration
+    modes: dict[str, ModeRecord]
     settings: TrainSettings
     losses: list[float]
     scores: list[float]
@@ -117,4 +121,6 @@ def train(
         scores.append(engine.inspect([images[index]])[0].score)
         progress("threshold", done + 1, len(held))
     calibration = calibrate(scores, false_reject_rate=plan.false_reject_rate)
-    return Trained(network.cpu(), calibration, settings, head.losses, scores, training)
+    pictures = [images[index] for index in held]
+    modes = measure_modes(network, plan.preprocessing, engine.scoring, pictures, scores, calibration, chosen)
+    return Trained(network.cpu(), calibration, modes, settings, head.losses, scores, training)

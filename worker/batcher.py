@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -30,14 +30,6 @@ class ReceivedFrame:
     deadline: float = math.inf
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Frames of one recipe that go through the network together."""
-
-    recipe: str
-    frames: list[ReceivedFrame]
-
-
 @dataclass
 class Batcher:
     """Forms micro-batches from waiting frames, earliest deadline first.
@@ -47,12 +39,14 @@ class Batcher:
 
     Attributes:
         max_batch: frames in a batch at most.
+        group: of a recipe: frames of one group go through the network together.
         cost_s: seconds that the engine needs for a batch of so many frames, by its own measurement.
     """
 
     max_batch: int
+    group: Callable[[str], Hashable]
     cost_s: Callable[[int], float]
-    _groups: dict[str, list[tuple[float, int, ReceivedFrame]]] = field(default_factory=dict)
+    _groups: dict[Hashable, list[tuple[float, int, ReceivedFrame]]] = field(default_factory=dict)
     _order: Iterator[int] = field(default_factory=count)
 
     def __len__(self) -> int:
@@ -60,20 +54,20 @@ class Batcher:
 
     def add(self, frame: ReceivedFrame) -> None:
         """Takes in one frame."""
-        heapq.heappush(self._groups.setdefault(frame.recipe, []), (frame.deadline, next(self._order), frame))
+        heapq.heappush(
+            self._groups.setdefault(self.group(frame.recipe), []), (frame.deadline, next(self._order), frame)
+        )
 
-    def take(self, now: float) -> tuple[Batch | None, list[ReceivedFrame]]:
-        """The next batch, and the frames whose budget can't be met any more, which are not to be inferred.
+    def take(self, now: float) -> tuple[list[ReceivedFrame], list[ReceivedFrame]]:
+        """The next batch, empty if nothing waits; and the frames whose budget can't be met any more, to be refused.
 
         A frame that was taken back from another worker (attempt 2 and later) gets a batch of its own, so that one that
         breaks workers breaks nothing else.
         """
         expired = self._pop_hopeless(now)
-        groups = [(group[0][:2], recipe) for recipe, group in self._groups.items() if group]
-        if not groups:
-            return None, expired
-        recipe = min(groups)[1]
-        return Batch(recipe, self._fill(self._groups[recipe], now)), expired
+        waiting = [group for group in self._groups.values() if group]
+        most_urgent = min(waiting, key=lambda group: group[0][:2], default=None)
+        return self._fill(most_urgent, now) if most_urgent else [], expired
 
     def _fill(self, group: list[tuple[float, int, ReceivedFrame]], now: float) -> list[ReceivedFrame]:
         chosen = [heapq.heappop(group)[2]]

@@ -57,7 +57,7 @@ def examine(config: Path | None, redis_url: str | None) -> list[Finding]:
         findings.append(_redis(url))
     if settings is not None:
         findings += [_camera(name, camera.endpoint) for name, camera in settings.cameras.items()]
-        findings += [_bundle(settings.recipes / camera.recipe) for camera in settings.cameras.values()]
+        findings += [_bundle(settings.recipes / camera.recipe, settings) for camera in settings.cameras.values()]
     return findings
 
 
@@ -117,15 +117,16 @@ def _camera(name: str, endpoint: str) -> Finding:
         context.destroy(linger=0)
 
 
-def _bundle(path: Path) -> Finding:
+def _bundle(path: Path, settings: WorkerSettings) -> Finding:
     what = f"recipe {path.name}"
     try:
         from model.bundle import read_bundle
-        from model.errors import BundleError
+        from model.errors import ModelError
     except ImportError as error:
         return Finding(what, False, f"can't be read without {error.name}: pip install 'sightline[worker]'")
     try:
         bundle = read_bundle(path)
-    except BundleError as error:
+        chosen, why = bundle.on(settings.device, settings.engine), bundle.choice(settings.device, settings.engine).why
+    except ModelError as error:
         return Finding(what, False, str(error))
-    return Finding(what, True, f"{bundle.label}, threshold {bundle.manifest.calibration.threshold:.4g}")
+    return Finding(what, True, f"{bundle.label}, threshold {chosen.manifest.calibration.threshold:.4g}; {why}")

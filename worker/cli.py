@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import model.cli.bench
 import model.cli.calibrate
+import model.cli.export
 import model.cli.judge
 import model.cli.reproduce
 import model.cli.train
@@ -62,10 +64,12 @@ def _missing(error: ImportError) -> str | None:
         "jinja2",
     ):
         return f"this command needs {error.name}: install it with pip install 'sightline[worker]'"
+    if (error.name or "").split(".")[0] in ("onnx", "onnxruntime", "onnxscript"):
+        return f"this command needs {error.name}: install it with pip install 'sightline[onnx]'"
     return None
 
 
-def command(function: Callable[..., int]) -> None:
+def command(function: Callable[..., int], into: typer.Typer | None = None) -> None:
     """Registers a command: what it returns is the exit code, what it raises becomes one sentence and a named code."""
 
     @functools.wraps(function)
@@ -83,7 +87,7 @@ def command(function: Callable[..., int]) -> None:
             code = named
         raise typer.Exit(int(code))
 
-    app.command(name=function.__name__)(wrapped)
+    (into or app).command(name=function.__name__)(wrapped)
 
 
 def worker(
@@ -92,6 +96,7 @@ def worker(
     redis: Annotated[str | None, typer.Option(help="Redis of the line.")] = None,
     max_batch: Annotated[int | None, typer.Option(help="Frames in a batch at most.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, torch or openvino.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> int:
     """Judge the frames of one or more cameras, day and night.
@@ -101,7 +106,14 @@ def worker(
     from producers.daemon import configure_logging, load_settings
     from worker.settings import WorkerSettings
 
-    flags = {"name": name, "redis": redis, "max_batch": max_batch, "device": device, "log_level": log_level}
+    flags = {
+        "name": name,
+        "redis": redis,
+        "max_batch": max_batch,
+        "device": device,
+        "engine": engine,
+        "log_level": log_level,
+    }
     settings = load_settings(WorkerSettings, config, flags)
     configure_logging(settings.log_level)
     from worker.pipeline import run
@@ -205,8 +217,12 @@ for function in (
     model.cli.trust.repeatability,
     model.cli.trust.limits,
     model.cli.reproduce.reproduce,
+    model.cli.export.export,
 ):
     command(function)
+bench = typer.Typer(help="Measure speed, always as ratios within one run.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+command(model.cli.bench.model, into=bench)
 
 
 def main() -> None:

@@ -13,12 +13,13 @@ from types import TracebackType
 
 import structlog
 
-from model.engine import Inspection, Prepared
+from model.engine import Inspection, infer
 from model.errors import ContractError
+from model.images import Image
 from producers.daemon import ExitCode, stop_requested
 from producers.errors import BadFrame
 from producers.frame import FrameId, decode
-from worker.batcher import Batch, Batcher, ReceivedFrame
+from worker.batcher import Batcher, ReceivedFrame
 from worker.errors import EngineBroken
 from worker.intake import Intake
 from worker.judge import judge, refusal
@@ -57,7 +58,7 @@ class Pipeline:
         self.sink = sink
         self._inbox: queue.SimpleQueue[ReceivedFrame | GoneFrame] = queue.SimpleQueue()
         longest_s = max(recipe.cost_s(settings.max_batch) for recipe in recipes.values())
-        self._batcher = Batcher(settings.max_batch, self._cost_s)
+        self._batcher = Batcher(settings.max_batch, lambda recipe: recipes[recipe].engine.trunk, self._cost_s)
         self._strikes: set[FrameId] = set()
         self.writer = ResultWriter(sink, settings.name, limit=settings.hold_verdicts, stored=self._on_stored)
         link = LinkSettings(
@@ -89,7 +90,9 @@ class Pipeline:
         )
         sink.sample_clock()
         needed = {camera.recipe for camera in settings.cameras.values()}
-        recipes = load_recipes(settings.recipes, needed, device=settings.device, max_batch=settings.max_batch)
+        recipes = load_recipes(
+            settings.recipes, needed, device=settings.device, engine=settings.engine, max_batch=settings.max_batch
+        )
         return cls(settings, recipes, sink)
 
     def __enter__(self) -> "Pipeline":
@@ -129,7 +132,7 @@ class Pipeline:
         batch, expired = self._batcher.take(time.monotonic())
         for frame in expired:
             self._refuse(frame, Reason.EXPIRED, "its budget ran out before it could be judged")
-        if batch is not None:
+        if batch:
             self._work(batch)
 
     def _receive(self) -> None:
@@ -153,47 +156,41 @@ class Pipeline:
 
     # -- one batch ---------------------------------------------------------------------------------------------------
 
-    def _work(self, batch: Batch) -> None:
-        recipe = self.recipes[batch.recipe]
+    def _work(self, batch: list[ReceivedFrame]) -> None:
+        """One pass through the trunk that all these frames' recipes share."""
         taken = time.monotonic()
-        good, tensors, shapes = [], [], []
-        for frame in batch.frames:
+        good: list[tuple[ReceivedFrame, Image]] = []
+        for frame in batch:
             try:
                 image = decode(frame.header, frame.payload)
-                recipe.bundle.manifest.contract.check(image)
+                self.recipes[frame.recipe].manifest.contract.check(image)
             except (BadFrame, ContractError) as error:  # one bad frame never harms its neighbours
                 self._refuse(frame, Reason.BAD_FRAME, str(error))
                 continue
-            good.append(frame)
-            tensors.append(recipe.engine.prepare(image))
-            shapes.append(image.shape)
+            good.append((frame, image))
         if not good:
             return
         prepared = time.monotonic()
         try:
-            inspections = recipe.engine.infer(tensors, shapes)
+            inspections = self._infer(good)
         except Exception as error:  # whatever the engine's libraries raise: the frames are not to blame yet
-            log.error("engine failed", recipe=batch.recipe, frames=len(good), error=str(error).splitlines()[:1])
-            self._after_engine_error(recipe, good, tensors, shapes, taken)
+            log.error("engine failed", frames=len(good), error=str(error).splitlines()[:1])
+            self._after_engine_error(good, taken)
             return
         self._strikes.clear()
         inferred = time.monotonic()
-        for frame, inspection in zip(good, inspections, strict=True):
-            self._judge(recipe, frame, inspection, taken=taken, prepared=prepared, inferred=inferred)
+        for (frame, _), inspection in zip(good, inspections, strict=True):
+            self._judge(frame, inspection, taken=taken, prepared=prepared, inferred=inferred)
 
-    def _after_engine_error(
-        self,
-        recipe: Recipe,
-        frames: list[ReceivedFrame],
-        tensors: list[Prepared],
-        shapes: list[tuple[int, ...]],
-        taken: float,
-    ) -> None:
+    def _infer(self, frames: list[tuple[ReceivedFrame, Image]]) -> list[Inspection]:
+        return infer([(self.recipes[frame.recipe].engine, image) for frame, image in frames])
+
+    def _after_engine_error(self, frames: list[tuple[ReceivedFrame, Image]], taken: float) -> None:
         """Tries each frame alone, once; one that fails again goes back to its publisher for another worker."""
-        for frame, tensor, shape in zip(frames, tensors, shapes, strict=True):
+        for frame, image in frames:
             started = time.monotonic()
             try:
-                inspection = recipe.engine.infer([tensor], [shape])[0]
+                (inspection,) = self._infer([(frame, image)])
             except Exception as error:
                 self.intake.busy(frame.header.id, f"engine error: {str(error)[:200]}")
                 self._strikes.add(frame.header.id)
@@ -201,11 +198,10 @@ class Pipeline:
                     raise EngineBroken(f"the engine failed on {len(self._strikes)} frames in a row: {error}") from error
                 continue
             self._strikes.clear()
-            self._judge(recipe, frame, inspection, taken=taken, prepared=started, inferred=time.monotonic())
+            self._judge(frame, inspection, taken=taken, prepared=started, inferred=time.monotonic())
 
     def _judge(
         self,
-        recipe: Recipe,
         frame: ReceivedFrame,
         inspection: Inspection,
         *,
@@ -213,12 +209,12 @@ class Pipeline:
         prepared: float,
         inferred: float,
     ) -> None:
-        now = time.monotonic()
+        now, recipe = time.monotonic(), self.recipes[frame.recipe]
         verdict = judge(
             frame,
             inspection,
-            recipe.bundle.manifest.calibration,
-            model=recipe.bundle.label,
+            recipe.manifest.calibration,
+            model=recipe.label,
             worker=self.settings.name,
             late=now > frame.deadline,
             valid_until_us=None if math.isinf(frame.deadline) else self.sink.redis_us(frame.deadline),

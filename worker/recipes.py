@@ -1,5 +1,6 @@
 """The bundles a worker judges with: one engine a recipe, warmed and measured before the worker is ready."""
 
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+import torch
 
-from model.bundle import Bundle, read_bundle
+from model.bundle import Bundle, Manifest, read_bundle
 from model.engine import Engine
+from model.images import Image
+from model.trunk import SharedTrunk
 from worker.errors import RecipeMissing
 
 log = structlog.get_logger("recipes")
@@ -17,16 +21,18 @@ log = structlog.get_logger("recipes")
 
 @dataclass(frozen=True)
 class Recipe:
-    """One recipe, ready.
+    """One recipe, ready. The network itself is not kept: the engine has what it needs of it.
 
     Attributes:
-        bundle: what it is judged with.
+        label: of its bundle.
+        manifest: likewise; its threshold is that of the engine's mode.
         engine: the network, on its device.
         single_s: seconds for a batch of one, measured.
         further_s: seconds for each frame more.
     """
 
-    bundle: Bundle
+    label: str
+    manifest: Manifest
     engine: Engine
     single_s: float
     further_s: float
@@ -36,50 +42,74 @@ class Recipe:
         return self.single_s + (frames - 1) * self.further_s
 
 
-def load_recipes(folder: Path, needed: Iterable[str], *, device: str, max_batch: int) -> dict[str, Recipe]:
+def load_recipes(
+    folder: Path, needed: Iterable[str], *, device: str, engine: str = "auto", max_batch: int
+) -> dict[str, Recipe]:
     """Every bundle in `folder`, by the name of its directory.
 
     Args:
         folder: one directory a recipe.
         needed: recipes that must be there.
         device: `auto`, `cpu` or `cuda`.
+        engine: `auto`, `torch` or `openvino`.
         max_batch: largest batch to warm.
 
     Raises:
         RecipeMissing: a needed recipe has no bundle.
         BundleError: a bundle is damaged.
+        DataError: no such device or engine here.
     """
+    torch.set_num_threads(usable_cpus())
     found = sorted(path.parent for path in folder.glob("*/manifest.json"))
     names = {path.name for path in found if not path.name.startswith(".")}
     for name in sorted(set(needed) - names):
         raise RecipeMissing(f"recipe {name} has no bundle: expected {folder / name}/manifest.json")
-    return {name: _ready(read_bundle(folder / name), device=device, max_batch=max_batch) for name in sorted(names)}
+    recipes: dict[str, Recipe] = {}
+    for name in sorted(names):
+        bundle = read_bundle(folder / name)
+        warm = {recipe.engine.trunk for recipe in recipes.values()}
+        recipes[name] = _ready(bundle, warm, device=device, engine=engine, max_batch=max_batch)
+    return recipes
 
 
-def _ready(bundle: Bundle, *, device: str, max_batch: int) -> Recipe:
-    engine = Engine.of(bundle, device=device)
-    single = _measure(bundle, engine, 1)
-    largest = _measure(bundle, engine, max_batch)
+def _ready(bundle: Bundle, warm: set[SharedTrunk], *, device: str, engine: str, max_batch: int) -> Recipe:
+    chosen = bundle.on(device, engine)
+    ready = Engine.of(chosen, device=device)
+    sizes = range(1, max_batch + 1) if ready.trunk not in warm else ()
+    for frames in sizes:  # no size is met for the first time on the line
+        ready.inspect([_picture(chosen.manifest)] * frames)
+    single = _measure(chosen.manifest, ready, 1)
+    largest = _measure(chosen.manifest, ready, max_batch)
     further = max(0.0, (largest - single) / max(1, max_batch - 1))
     log.info(
         "recipe is warm",
         model=bundle.label,
-        device=str(engine.device),
+        device=str(ready.device),
+        engine=bundle.choice(device, engine).why,
         batch_1_ms=round(single * 1000, 1),
         **{f"batch_{max_batch}_ms": round(largest * 1000, 1)},
     )
-    return Recipe(bundle, engine, single, further)
+    return Recipe(bundle.label, chosen.manifest, ready, single, further)
 
 
-def _measure(bundle: Bundle, engine: Engine, frames: int) -> float:
+def _measure(manifest: Manifest, engine: Engine, frames: int) -> float:
     """Median seconds of three batches, after one that warms."""
-    contract = bundle.manifest.contract
-    shape = (contract.height[0], contract.width[0], 3)[: 2 if contract.channels == 1 else 3]
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 255, shape).astype(contract.dtype)
-    times = []
+    image, times = _picture(manifest), []
     for _ in range(4):
         started = time.perf_counter()
         engine.inspect([image] * frames)
         times.append(time.perf_counter() - started)
     return sorted(times[1:])[1]
+
+
+def _picture(manifest: Manifest) -> Image:
+    """Noise of the kind that the bundle expects."""
+    contract = manifest.contract
+    shape = (contract.height[0], contract.width[0], 3)[: 2 if contract.channels == 1 else 3]
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 255, shape).astype(contract.dtype)
+
+
+def usable_cpus() -> int:
+    """Cores this process may run on: torch would count those it was pinned away from."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

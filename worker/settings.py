@@ -3,7 +3,7 @@
 import os
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -38,6 +38,8 @@ class WorkerSettings(DaemonSettings):
         name: of this worker, unique on the line.
         max_batch: frames in a batch at most.
         device: `auto`, `cpu` or `cuda`.
+        engine: `auto` takes the fastest that changed no verdict when the bundle's threshold was set; or `torch` or
+            `openvino`.
         ping_s: between heartbeats to a publisher.
         max_frame_bytes: largest payload it takes.
         hold_verdicts: verdicts that wait for Redis at most; then it takes no more frames.
@@ -55,6 +57,7 @@ class WorkerSettings(DaemonSettings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = f"{socket.gethostname()[:48]}-{os.getpid()}"
     max_batch: int = Field(default=8, ge=1, le=256)
     device: str = "auto"
+    engine: Literal["auto", "torch", "openvino"] = "auto"
     ping_s: float = Field(default=1.0, gt=0)
     max_frame_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
     hold_verdicts: int = Field(default=20_000, ge=1)

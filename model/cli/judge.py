@@ -28,7 +28,7 @@ def evaluate(
     from model.evaluation import evaluate as evaluate_bundle
     from model.report import rate_text, write_report
 
-    console, loaded = to_stderr(), read_bundle(bundle)
+    console, loaded = to_stderr(), read_bundle(bundle).on(device)
     with bars(console) as progress:
         result = evaluate_bundle(loaded, root_of(data), test_pictures(data), device=device, progress=progress)
     for sentence in result.skipped:
@@ -64,7 +64,7 @@ def inspect(
     from model.errors import DataError
     from model.picture import save_overlay
 
-    loaded = read_bundle(bundle)
+    loaded = read_bundle(bundle).on(device)
     engine, calibration = Engine.of(loaded, device=device), loaded.manifest.calibration
     results: list[dict[str, object]] = []
     for path in images:

@@ -74,7 +74,7 @@ def challenge(
     from model.challenge import LOG
     from model.challenge import challenge as run
 
-    loaded = read_bundle(bundle)
+    loaded = read_bundle(bundle).on(device)
     with bars(to_stderr()) as progress:
         parts = run(loaded, folder, log=log or folder / LOG, device=device, progress=progress)
     held = all(part.right for part in parts)
@@ -108,7 +108,7 @@ def repeatability(
     from model.repeatability import repeatability as run
 
     with bars(to_stderr()) as progress:
-        found = run(read_bundle(bundle), folder, device=device, progress=progress)
+        found = run(read_bundle(bundle).on(device), folder, device=device, progress=progress)
     if as_json:
         figures = {"mean": found.mean, "deviation": found.deviation, "share": found.share, "agrees": found.agrees}
         print(json.dumps(finite({**asdict(found), **figures})))
@@ -141,7 +141,7 @@ def limits(
     from model.picture import contact_sheet, write_bytes, write_png
     from model.threshold import judgeable
 
-    console, loaded = to_stderr(), read_bundle(bundle)
+    console, loaded = to_stderr(), read_bundle(bundle).on(device)
     images = judgeable(good_pictures(data), loaded, tell=lambda sentence: console.print(sentence, markup=False))
     with bars(console) as progress:
         found = run(loaded, images, trials=trials, seed=seed, device=device, progress=progress)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from model import charts, metrics
-from model.engine import choose_device
 from model.errors import DataError
 from model.features import anomaly_maps
+from model.modes import choose_device
 from model.reproduce import paper, sheet
 from model.reproduce.grid import Cells, Grid, Trial
 from model.reproduce.outcome import IMAGE, PIXEL, Outcome, Row, over_seeds

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from model import metrics
 from model.dataset import good_pictures
-from model.engine import Inspection, choose_device
+from model.engine import Inspection
 from model.evaluation import Pixels
 from model.features import anomaly_maps
 from model.fitting import HeadTraining
+from model.modes import choose_device
 from model.reproduce.store import Store
 from model.reproduce.study import Study, Training, Variant, data_identity, training_of
 from model.reproduce.trial import (

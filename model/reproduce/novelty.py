@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from model import metrics
-from model.engine import choose_device
 from model.features import anomaly_maps
+from model.modes import choose_device
 from model.reproduce import paper
 from model.reproduce.cifar import Classes, read_classes
 from model.reproduce.outcome import IMAGE, Outcome, Row, mean_of, over_seeds

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from model.dataset import TestPicture, good_pictures, test_pictures
-from model.engine import choose_device
 from model.errors import DataError
 from model.features import extract_features, spread
 from model.fitting import HeadTraining, fit
 from model.images import Image, read_image
+from model.modes import choose_device
 from model.reproduce.study import NAMED_WEIGHTS, Study, Training
 from model.simplenet import Head, SimpleNet
 

@@ -1,6 +1,8 @@
 """The one engine: pictures in, anomaly maps and scores out."""
 
+import gc
 import math
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 import torch
 
 from model.bundle import read_bundle
-from model.engine import Engine, Inspection, choose_device
-from model.errors import ModelError
+from model.engine import Engine, Inspection, infer
+from model.errors import DataError, ModelError
 from model.images import Image
+from model.modes import choose_device
 from model.preprocessing import Preprocessing
 from tests.model.small import PREPROCESSING, is_one_sentence, plates, small_network
 
@@ -62,31 +65,57 @@ def test_a_cropping_engine_reports_the_box_it_has_seen() -> None:
     assert found.box == (8, 8, 24, 64)
 
 
-def test_preparing_then_inferring_is_inspecting(engine: Engine) -> None:
-    images = plates(2)
-    prepared = [engine.prepare(image) for image in images]
-    assert all(one.shape == (3, 32, 32) and one.device.type == "cpu" for one in prepared)
-    for one, other in zip(
-        engine.infer(prepared, [image.shape for image in images]), engine.inspect(images), strict=True
-    ):
-        assert_alike(one, other)
+def test_the_engine_computes_the_network_s_own_function(engine: Engine) -> None:
+    images, network = plates(3), small_network()
+    with torch.inference_mode():
+        plain = network(torch.stack([PREPROCESSING(image) for image in images])).numpy()
+    spread = plain.max() - plain.min()
+    for found, grid in zip(engine.inspect(images), plain, strict=True):
+        np.testing.assert_allclose(found.grid, grid, atol=1e-4 * spread)
 
 
-def test_shapes_that_do_not_match_the_batch_are_an_error(engine: Engine) -> None:
-    with pytest.raises(ValueError, match="zip"):
-        engine.infer([engine.prepare(plates(1)[0])], [])
+def test_engines_of_one_backbone_share_one_trunk_and_a_mixed_batch() -> None:
+    one, two, three = small_network(), small_network(), small_network()
+    for weight in two.head.parameters():
+        weight.data.mul_(1.5)
+    engines = [Engine(network, PREPROCESSING, device="cpu") for network in (one, two, three)]
+    assert len({engine.trunk for engine in engines}) == 1
+    images = plates(6)
+    mixed = infer([(engines[index % 3], image) for index, image in enumerate(images)])
+    for index, (found, image) in enumerate(zip(mixed, images, strict=True)):
+        assert_alike(found, engines[index % 3].inspect([image])[0])
 
 
-def test_inspecting_changes_nothing_in_the_network(engine: Engine) -> None:
-    before = {key: value.clone() for key, value in engine.network.state_dict().items()}
-    engine.inspect(plates(3))
-    assert all(torch.equal(value, before[key]) for key, value in engine.network.state_dict().items())
-    assert not any(module.training for module in engine.network.modules())
+def test_other_weights_are_another_trunk_and_never_in_one_batch(engine: Engine) -> None:
+    other = Engine(small_network(seed=1), PREPROCESSING, device="cpu")
+    with pytest.raises(ValueError, match="one trunk"):
+        infer([(engine, plates(1)[0]), (other, plates(1)[0])])
 
 
-def test_an_engine_puts_a_network_in_training_mode_into_evaluation_mode() -> None:
+def test_a_trunk_is_gone_with_its_last_engine() -> None:
+    one = Engine(small_network(seed=2), PREPROCESSING, device="cpu")
+    trunk = weakref.ref(one.trunk)
+    del one
+    gc.collect()
+    assert trunk() is None
+
+
+def test_an_engine_keeps_nothing_of_its_network_and_changes_nothing_in_it() -> None:
     network = small_network().train()
-    assert not Engine(network, PREPROCESSING, device="cpu").network.training
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    engine, images = Engine(network, PREPROCESSING, device="cpu"), plates(2)
+    found = engine.inspect(images)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    for tensor in network.state_dict().values():
+        tensor.zero_()
+    assert_alike(found[0], engine.inspect(images)[0])
+
+
+def test_a_backbone_that_is_not_finite_is_refused() -> None:
+    network = small_network()
+    network.extractor.backbone.conv1.weight.data[0, 0, 0, 0] = math.nan
+    with pytest.raises(DataError, match="not finite"):
+        Engine(network, PREPROCESSING, device="cpu")
 
 
 def test_weights_that_are_not_finite_make_a_score_that_never_passes(small_bundle: Path) -> None:

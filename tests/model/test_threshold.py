@@ -62,7 +62,8 @@ def test_the_threshold_is_the_rank_of_the_fresh_pictures_scores(bundle: Path, fr
     assert after.manifest.calibration.threshold == scores(bundle, fresh)[27]  # ceil(31 * 0.9) = 28
     assert (after.manifest.calibration.images, after.manifest.calibration.rank) == (30, 28)
     assert after.digest != before.digest
-    assert after.manifest.model_copy(update={"calibration": before.manifest.calibration}) == before.manifest
+    kept = {"calibration": before.manifest.calibration, "modes": before.manifest.modes}
+    assert after.manifest.model_copy(update=kept) == before.manifest
 
 
 def test_the_weights_and_the_record_of_the_training_stay(bundle: Path, fresh: Path) -> None:

@@ -14,7 +14,7 @@ FRAMES = st.lists(
 
 
 def filled(spec: list[tuple[float, str, int]], *, max_batch: int) -> tuple[Batcher, list[ReceivedFrame]]:
-    batcher = Batcher(max_batch, lambda frames: 0.1 + 0.05 * frames)
+    batcher = Batcher(max_batch, lambda recipe: recipe, lambda frames: 0.1 + 0.05 * frames)
     frames = [
         received(seq, deadline=deadline, recipe=recipe, attempt=attempt)
         for seq, (deadline, recipe, attempt) in enumerate(spec)
@@ -29,8 +29,8 @@ def emptied(batcher: Batcher, now: float = 0.0) -> tuple[list[list[ReceivedFrame
     while len(batcher):
         batch, hopeless = batcher.take(now)
         expired += hopeless
-        if batch is not None:
-            batches.append(batch.frames)
+        if batch:
+            batches.append(batch)
     return batches, expired
 
 
@@ -65,8 +65,7 @@ def test_the_earliest_deadline_goes_first(spec: list[tuple[float, str, int]], ma
     batch, expired = batcher.take(0.0)
     waiting = [frame for frame in frames if frame not in expired]
     if waiting:
-        assert batch is not None
-        assert batch.frames[0].deadline == min(frame.deadline for frame in waiting)
+        assert batch[0].deadline == min(frame.deadline for frame in waiting)
 
 
 @given(FRAMES, st.floats(0, 10))
@@ -88,10 +87,9 @@ def test_frames_of_equal_deadline_keep_their_order() -> None:
 def test_a_batch_does_not_grow_past_its_first_deadline() -> None:
     batcher, _ = filled([(0.21, "a", 1), (0.22, "a", 1), (0.23, "a", 1)], max_batch=8)  # two take 0.20 s, three 0.25 s
     batch, expired = batcher.take(0.0)
-    assert batch is not None
-    assert [frame.header.seq for frame in batch.frames] == [0, 1]
+    assert [frame.header.seq for frame in batch] == [0, 1]
     assert expired == []
 
 
 def test_an_idle_batcher_gives_nothing() -> None:
-    assert filled([], max_batch=4)[0].take(0.0) == (None, [])
+    assert filled([], max_batch=4)[0].take(0.0) == ([], [])
