@@ -10,12 +10,13 @@ at the mode's own threshold.
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 import typer
 from rich.console import Console
 
 from model.bundle import Bundle, read_bundle
-from model.dataset import read_image, test_pictures
+from model.dataset import TestPicture, read_image, test_pictures
 from model.engine import Engine
 from model.evaluation import Pixels, evaluate
 from model.metrics import auroc, pixel_auroc
@@ -32,7 +33,8 @@ def main(data: Path, bundle: Path) -> None:
         manifest = loaded.manifest.model_copy(update={"calibration": record.calibration} if record else {})
         done = evaluate(Bundle(loaded.network, manifest, loaded.digest, mode), data, pictures)
         changed = sum(
-            manifest.calibration.passes(one.score) != before for one, before in zip(done.pictures, verdicts, strict=True)
+            manifest.calibration.passes(one.score) != before
+            for one, before in zip(done.pictures, verdicts, strict=True)
         )
         found[str(mode)] = {
             "image_auroc": done.image_auroc,
@@ -44,7 +46,7 @@ def main(data: Path, bundle: Path) -> None:
     print(json.dumps({"data": data.name, "pictures": len(pictures), "modes": found}))
 
 
-def _plain(bundle: Bundle, pictures: list) -> tuple[float | None, float | None, list[bool]]:  # type: ignore[type-arg]
+def _plain(bundle: Bundle, pictures: list[TestPicture]) -> tuple[float | None, float | None, list[bool]]:
     """The network itself, one picture at a time, its maps scored and placed as the engine's are."""
     manifest, pixels, scores = bundle.manifest, Pixels(), []
     engine = Engine.of(bundle)
@@ -58,8 +60,6 @@ def _plain(bundle: Bundle, pictures: list) -> tuple[float | None, float | None, 
         plain = type(inspection)(score=scores[-1], grid=applied, size=inspection.size, box=inspection.box)
         pixels.add(picture, plain, height=image.shape[0], width=image.shape[1])
     labels = [picture.defective for picture in pictures]
-    import numpy as np
-
     passed = [manifest.calibration.passes(score) for score in scores]
     return auroc(np.array(labels), np.array(scores)), pixel_auroc(pixels.masks, pixels.maps), passed
 

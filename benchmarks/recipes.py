@@ -1,4 +1,4 @@
-"""Many recipes on one backbone: speed of a mixed batch, memory of each further recipe, and the first batch of each size.
+"""Many recipes on one backbone: speed of a mixed batch, memory of each further recipe, first batch of each size.
 
     python -m benchmarks.recipes [--backbone wide_resnet50_2] [--recipes 8]
 
@@ -26,6 +26,7 @@ from model.bundle import Architecture, write_bundle
 from model.calibration import Calibration
 from model.contract import InputContract
 from model.engine import infer
+from model.images import Image
 from model.modes import ModeRecord, choose_device, modes_here
 from model.preprocessing import Preprocessing
 from worker.recipes import Recipe, load_recipes
@@ -53,7 +54,6 @@ def main(
         for index in range(recipes):
             head_bytes = _write(folder / f"recipe{index}", backbone, seed=index)
         process = psutil.Process()
-        one = load_recipes(folder.joinpath("none"), (), device="auto", max_batch=recipes)
         (folder / "first").mkdir()
         (folder / "recipe0").rename(folder / "first" / "recipe0")
         one = load_recipes(folder / "first", (), device="auto", max_batch=recipes)
@@ -104,7 +104,7 @@ def _resident(process: psutil.Process) -> int:
     return int(process.memory_info().rss)
 
 
-def _first_over_median(recipe: Recipe, image: np.ndarray, size: int, rounds: int) -> float:  # type: ignore[type-arg]
+def _first_over_median(recipe: Recipe, image: Image, size: int, rounds: int) -> float:
     times = []
     for _ in range(rounds):
         started = time.perf_counter()
