@@ -1,6 +1,5 @@
 """The bundles a worker judges with: one engine a recipe, warmed and measured before the worker is ready."""
 
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-import torch
 
 from model.bundle import Bundle, Manifest, read_bundle
 from model.engine import Engine
 from model.images import Image
+from model.modes import use_own_cpus
 from model.trunk import SharedTrunk
 from worker.errors import RecipeMissing
 
@@ -59,7 +58,7 @@ def load_recipes(
         BundleError: a bundle is damaged.
         DataError: no such device or engine here.
     """
-    torch.set_num_threads(usable_cpus())
+    use_own_cpus()
     found = sorted(path.parent for path in folder.glob("*/manifest.json"))
     names = {path.name for path in found if not path.name.startswith(".")}
     for name in sorted(set(needed) - names):
@@ -108,8 +107,3 @@ def _picture(manifest: Manifest) -> Image:
     shape = (contract.height[0], contract.width[0], 3)[: 2 if contract.channels == 1 else 3]
     rng = np.random.default_rng(0)
     return rng.integers(0, 255, shape).astype(contract.dtype)
-
-
-def usable_cpus() -> int:
-    """Cores this process may run on: torch would count those it was pinned away from."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
