@@ -93,3 +93,11 @@ def test_a_batch_does_not_grow_past_its_first_deadline() -> None:
 
 def test_an_idle_batcher_gives_nothing() -> None:
     assert filled([], max_batch=4)[0].take(0.0) == ([], [])
+
+
+def test_recipes_of_one_group_go_together_and_others_do_not() -> None:
+    batcher = Batcher(8, lambda recipe: recipe != "c", lambda frames: 0.0)
+    for seq, recipe in enumerate("abcab"):
+        batcher.add(received(seq, deadline=math.inf, recipe=recipe, attempt=1))
+    batches, _ = emptied(batcher)
+    assert [[frame.recipe for frame in batch] for batch in batches] == [["a", "b", "a", "b"], ["c"]]
