@@ -145,7 +145,13 @@ class Bundle:
 
     def choice(self, device: str, engine: str = "auto") -> Choice:
         """The mode that `on` takes, and why."""
-        return choose_mode(self.manifest.modes, choose_device(device), engine)
+        mode, why = choose_mode(self.manifest.modes, choose_device(device), engine)
+        unfused = (
+            "; its head runs unfused: an MLP adaptor does not fold"
+            if self.manifest.architecture.adaptor == "mlp"
+            else ""
+        )
+        return Choice(mode, why + unfused)
 
 
 def write_bundle(

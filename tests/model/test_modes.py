@@ -13,7 +13,15 @@ from model.errors import DataError
 from model.gate import measure_modes
 from model.modes import EXACT, HAIR, Mode, ModeRecord, choose_mode, modes_here
 from model.scoring import Scoring
-from tests.model.small import CALIBRATION, PREPROCESSING, is_one_sentence, plates, small_network, write_small
+from tests.model.small import (
+    ARCHITECTURE,
+    CALIBRATION,
+    PREPROCESSING,
+    is_one_sentence,
+    plates,
+    small_network,
+    write_small,
+)
 
 HALF, OTHER, FULL = Mode("torch", "cpu", "bfloat16"), Mode("openvino", "cpu", "float32"), EXACT["cpu"]
 
@@ -99,3 +107,10 @@ def test_a_bundle_judges_with_the_threshold_of_its_mode(tmp_path: Path) -> None:
     write_small(tmp_path / "plain")
     plain = read_bundle(tmp_path / "plain").on("cpu")
     assert (plain.mode, plain.manifest.calibration.threshold) == (FULL, CALIBRATION.threshold)
+
+
+def test_a_head_that_does_not_fold_is_said_so(tmp_path: Path) -> None:
+    architecture = ARCHITECTURE.model_copy(update={"adaptor": "mlp"})
+    bundle = write_small(tmp_path / "mlp", architecture.build(weights="random"), architecture=architecture)
+    assert "unfused" in bundle.choice("cpu").why
+    assert "unfused" not in write_small(tmp_path / "plain").choice("cpu").why
