@@ -146,12 +146,9 @@ class Bundle:
     def choice(self, device: str, engine: str = "auto") -> Choice:
         """The mode that `on` takes, and why."""
         mode, why = choose_mode(self.manifest.modes, choose_device(device), engine)
-        unfused = (
-            "; its head runs unfused: an MLP adaptor does not fold"
-            if self.manifest.architecture.adaptor == "mlp"
-            else ""
-        )
-        return Choice(mode, why + unfused)
+        if self.manifest.architecture.adaptor == "mlp":
+            why += "; its head runs unfused: an MLP adaptor does not fold"
+        return Choice(mode, why)
 
 
 def write_bundle(
