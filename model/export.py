@@ -62,7 +62,8 @@ def export_onnx(bundle: Bundle, out: Path, images: Sequence[Image]) -> ModeRecor
     try:
         _write(WholeNetwork(bundle).eval(), torch.rand(2, 3, height, width), scratch, _metadata(bundle))
         calibration = manifest.calibration
-        exact = [found.score for image in images for found in Engine.of(bundle, device="cpu").inspect([image])]
+        engine = Engine.of(bundle, device="cpu")
+        exact = [engine.inspect([image])[0].score for image in images]
         record = ModeRecord.of(exact, _scores(scratch, manifest.preprocessing, images), calibration, calibration)
         if record.changed_verdicts or record.largest_difference > HAIR * (calibration.threshold - calibration.median):
             raise DataError(

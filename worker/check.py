@@ -126,7 +126,8 @@ def _bundle(path: Path, settings: WorkerSettings) -> Finding:
         return Finding(what, False, f"can't be read without {error.name}: pip install 'sightline[worker]'")
     try:
         bundle = read_bundle(path)
-        chosen, why = bundle.on(settings.device, settings.engine), bundle.choice(settings.device, settings.engine).why
+        why = bundle.choice(settings.device, settings.engine).why
+        threshold = bundle.on(settings.device, settings.engine).manifest.calibration.threshold
     except ModelError as error:
         return Finding(what, False, str(error))
-    return Finding(what, True, f"{bundle.label}, threshold {chosen.manifest.calibration.threshold:.4g}; {why}")
+    return Finding(what, True, f"{bundle.label}, threshold {threshold:.4g}; {why}")
