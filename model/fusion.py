@@ -90,10 +90,7 @@ class FusedHead(nn.Module):
         self.levels, self.patch_size = tuple(levels), patch_size
         matrix, bias = _projection(head)
         parts = torch.split(matrix, list(channels), dim=1)
-        biases = [
-            bias,
-            *[None] * (len(parts) - 1),
-        ]  # enlarging does not change a constant
+        biases = [bias, *[None] * (len(parts) - 1)]  # enlarging does not change a constant
         self.projections = nn.ModuleList(
             Convolution(part[:, :, None, None], one, relu=False) for part, one in zip(parts, biases, strict=True)
         )
