@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -123,9 +123,7 @@ def bench_model(
     network = architecture.build(weights="random").eval()
     engine = Engine(network, preprocessing, device=device, mode=mode)
     exact = engine if mode in EXACT.values() else Engine(network, preprocessing, device=device)
-    images: list[Image] = [
-        np.random.default_rng(seed).integers(0, 256, (size, size, 3)).astype(np.uint8) for seed in range(batch)
-    ]
+    images = noise(size, batch)
     literal = Literal(network).to(engine.device)
     pixels = torch.stack([preprocessing(image) for image in images]).to(engine.device)
     last = pixels.contiguous(memory_format=torch.channels_last)
@@ -136,11 +134,7 @@ def bench_model(
         cases["engine, float32", n] = partial(exact.inspect, images[:n])
         cases[f"engine, {mode}", n] = partial(engine.inspect, images[:n])
     with torch.inference_mode():
-        times, peaks = _in_turns(cases, rounds, progress)
-        found = [
-            Case(name, frames, took / frames * 1e3, frames / took, peaks[name, frames])
-            for (name, frames), took in times.items()
-        ]
+        found, times = in_turns(cases, rounds, progress)
         roof = _roof(mode, engine.device, batch)
         operations = {"engine": _operations(network, size), "literal": _counted(lambda: literal(pixels[:1]))}
         stages = _stages(engine, images, rounds)
@@ -162,18 +156,32 @@ def _to_host(network: nn.Module, images: Tensor) -> Tensor:
     return maps.cpu()
 
 
+def noise(size: int, count: int) -> list[Image]:
+    """Random square RGB frames, uint8: they take as long as any others do."""
+    return [np.random.default_rng(seed).integers(0, 256, (size, size, 3)).astype(np.uint8) for seed in range(count)]
+
+
 def _square(size: int) -> Preprocessing:
     return Preprocessing(resize=(size, size), crop=(size, size))
 
 
-def _in_turns(
-    cases: dict[tuple[str, int], Callable[[], object]], rounds: int, progress: Progress
-) -> tuple[dict[tuple[str, int], float], dict[tuple[str, int], float | None]]:
-    """Median seconds and peak memory of each case; every round runs all of them."""
-    times: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
+def in_turns(
+    runs: Mapping[tuple[str, int], Callable[[], object]], rounds: int, progress: Progress
+) -> tuple[list[Case], dict[tuple[str, int], float]]:
+    """Measures ways to compute by turns, so that a noisy machine is noisy for all of them.
+
+    Args:
+        runs: by name and frames at once.
+        rounds: of which the median is taken; `WARM` more go before.
+        progress: told after each round.
+
+    Returns:
+        A case each, and the median seconds of each run.
+    """
+    times: dict[tuple[str, int], list[float]] = {case: [] for case in runs}
     peaks: dict[tuple[str, int], float | None] = {}
     for turn in range(WARM + rounds):
-        for case, run in cases.items():
+        for case, run in runs.items():
             if turn == 0:
                 _forget_peak()
             started = time.perf_counter()
@@ -182,11 +190,13 @@ def _in_turns(
             if turn == 0:
                 peaks[case] = _peak_mib()
         progress("rounds", turn + 1, WARM + rounds)
-    return {case: statistics.median(taken[WARM:]) for case, taken in times.items()}, peaks
+    medians = {case: statistics.median(taken[WARM:]) for case, taken in times.items()}
+    cases = [Case(*case, took / case[1] * 1e3, case[1] / took, peaks[case]) for case, took in medians.items()]
+    return cases, medians
 
 
 def _median(run: Callable[[], object], rounds: int) -> float:
-    return _in_turns({("", 1): run}, rounds, lambda what, done, total: None)[0]["", 1]
+    return in_turns({("", 1): run}, rounds, lambda what, done, total: None)[1]["", 1]
 
 
 def _operations(network: SimpleNet, size: int) -> float:

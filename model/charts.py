@@ -48,6 +48,20 @@ def curves(named: Mapping[str, Curve], *, x: str, y: str, mark: tuple[float, flo
     return _png(figure)
 
 
+def quality_and_speed(points: Mapping[str, tuple[float, float | None]], *, batch: int) -> bytes:
+    """The paper's Figure 2: image AUROC over images/s, by name. Where nothing was learned, a line shows the speed."""
+    figure, axes = _chart(f"images/s, batch {batch}", "image AUROC")
+    axes.set_xscale("log")
+    for number, (name, (speed, quality)) in enumerate(points.items()):
+        colour = f"C{number}"
+        if quality is None:
+            axes.axvline(speed, color=colour, linestyle=":", label=f"{name} (not trained)")
+        else:
+            axes.plot(speed, quality, "o", color=colour, label=name)
+    _legend(figure)
+    return _png(figure)
+
+
 def _chart(x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     FigureCanvasAgg(figure)

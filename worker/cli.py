@@ -66,6 +66,8 @@ def _missing(error: ImportError) -> str | None:
         return f"this command needs {error.name}: install it with pip install 'sightline[worker]'"
     if (error.name or "").split(".")[0] in ("onnx", "onnxruntime", "onnxscript"):
         return f"this command needs {error.name}: install it with pip install 'sightline[onnx]'"
+    if (error.name or "").split(".")[0] == "anomalib":
+        return "this command needs anomalib: install it with pip install 'sightline[peers]'"
     return None
 
 
@@ -223,6 +225,7 @@ for function in (
 bench = typer.Typer(help="Measure speed, always as ratios within one run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 command(model.cli.bench.model, into=bench)
+command(model.cli.bench.peers, into=bench)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """`sightline bench`: how fast this machine is with our engine, beside the plain network."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from model.cli.screen import AsJson, Device, bars, to_stderr
 
 if TYPE_CHECKING:
     from model.bench import Benchmark
+    from model.comparison import Comparison
 
 
 def model(
@@ -49,6 +51,78 @@ def model(
     else:
         _show(found, batch)
     return 0
+
+
+def peers(
+    data: Annotated[
+        Path | None, typer.Option(help="Pictures to learn and be asked about, as for train; without, speed alone.")
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="resnet18 or wide_resnet50_2.")] = "resnet18",
+    weights: Annotated[
+        str | None, typer.Option(help="imagenet, random, or a file; by default imagenet with --data, else random.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Frames at once; one at a time is measured, too.")] = 8,
+    size: Annotated[int, typer.Option(min=64, help="Side of every detector's input, pixels.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="The median of so many is shown.")] = 5,
+    plot: Annotated[Path, typer.Option(help="Where the plot of speed and AUROC goes; drawn with --data.")] = Path(
+        "peers.png"
+    ),
+    as_json: AsJson = False,
+) -> int:
+    """Measure other detectors beside the engine, on the CPU, in one run: the paper's Figure 2 on your machine.
+
+    PatchCore, PaDiM, EfficientAD-S and SuperSimpleNet as anomalib ships them, at the input size it gives them, and the
+    literal SimpleNet. PatchCore chooses its memory for ten minutes and more; EfficientAD-S and SuperSimpleNet would
+    learn for hours and are measured for speed alone.
+    """
+    from model import charts
+    from model.comparison import compare
+
+    console = to_stderr()
+    with bars(console) as progress:
+        found = compare(
+            data,
+            backbone=backbone,
+            weights=weights or ("random" if data is None else "imagenet"),
+            batch=batch,
+            size=size,
+            rounds=rounds,
+            progress=progress,
+            tell=lambda skipped: console.print(f"skipped: {skipped}", markup=False),
+        )
+    if data is not None:
+        speed = found.speed(batch)
+        plot.write_bytes(
+            charts.quality_and_speed({name: (speed[name], found.image_auroc[name]) for name in speed}, batch=batch)
+        )
+        console.print(f"plot in {plot}", markup=False)
+    if as_json:
+        print(json.dumps(found.to_json()))
+    else:
+        _show_peers(found)
+    return 0
+
+
+def _show_peers(found: "Comparison") -> None:
+    table = Table(title=f"{found.backbone}, {found.size} px, {found.machine}; Sightline in {found.engine}")
+    table.add_column("", no_wrap=True)
+    for column in ("batch", "ms", "images/s", "ratio", "image AUROC"):
+        table.add_column(column, justify="right")
+    for case in sorted(found.cases, key=lambda case: (case.batch, -case.ms)):
+        ratio, quality = found.ratios.get(case.name), found.image_auroc[case.name]
+        table.add_row(
+            case.name,
+            str(case.batch),
+            f"{case.ms:.1f}",
+            f"{case.images_per_s:.1f}",
+            f"{ratio[case.batch]:.1f}" if ratio else "",
+            "-" if quality is None else f"{quality:.4f}",
+        )
+    Console().print(table)
+    print(
+        "ratio: how many times faster Sightline is. It starts from the camera's bytes, "
+        "the others from a tensor resized and normalised already."
+    )
 
 
 def _show(found: "Benchmark", batch: int) -> None:
