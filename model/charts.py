@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """Places on the x axis, and on the y axis."""
@@ -52,6 +53,9 @@ def quality_and_speed(points: Mapping[str, tuple[float, float | None]], *, batch
     """The paper's Figure 2: image AUROC over images/s, by name. Where nothing was learned, a line shows the speed."""
     figure, axes = _chart(f"images/s, batch {batch}", "image AUROC")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     for number, (name, (speed, quality)) in enumerate(points.items()):
         colour = f"C{number}"
         if quality is None:
