@@ -62,7 +62,7 @@ def peers(
         str | None, typer.Option(help="imagenet, random, or a file; by default imagenet with --data, else random.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Frames at once; one at a time is measured, too.")] = 8,
-    size: Annotated[int, typer.Option(min=64, help="Side of every detector's input, pixels.")] = 256,
+    size: Annotated[int, typer.Option(min=256, help="Side of every detector's input, pixels.")] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="The median of so many is shown.")] = 5,
     plot: Annotated[Path, typer.Option(help="Where the plot of speed and AUROC goes; drawn with --data.")] = Path(
         "peers.png"
@@ -77,7 +77,10 @@ def peers(
     """
     from model import charts
     from model.comparison import compare
+    from model.errors import DataError
 
+    if not plot.absolute().parent.is_dir():  # better said now than after half an hour
+        raise DataError(f"the plot can't be written: there is no folder {plot.parent}")
     console = to_stderr()
     with bars(console) as progress:
         found = compare(

@@ -1,5 +1,6 @@
 """`sightline bench peers`: other detectors on our weights, in one run with the engine. Wants the extra `peers`."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from model.backbone import build_backbone
 from tests.model.small import plates, save_picture
-from tests.model.test_cli import sightline
+from tests.model.test_cli import complaint, sightline
 
 WITHOUT = "anomalib is not installed: pip install 'sightline[peers]'"
 pytestmark = pytest.mark.filterwarnings("ignore")  # anomalib's and timm's own
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # anomalib's and timm's own
 
 def test_every_detector_is_measured_at_every_batch() -> None:
     pytest.importorskip("anomalib", reason=WITHOUT)
-    result = sightline("bench", "peers", "--size", 64, "--rounds", 1, "--batch", 2, "--json")
+    result = sightline("bench", "peers", "--rounds", 1, "--batch", 2, "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     speed = {(case["name"], case["batch"]): case["images_per_s"] for case in found["cases"]}
@@ -47,7 +48,7 @@ def test_with_pictures_memories_learn_and_a_plot_is_drawn(tmp_path: Path) -> Non
     for index, image in enumerate(plates(12)):
         save_picture(parts / "train" / "good" / f"{index}.png", image)
         save_picture(parts / "test" / ("hole" if index % 2 else "good") / f"{index}.png", image)
-    small = ("--size", 64, "--rounds", 1, "--batch", 2)
+    small = ("--rounds", 1, "--batch", 2)
     result = sightline("bench", "peers", "--data", parts, "--weights", "random", *small, "--plot", plot, "--json")
     assert result.exit_code == 0, result.stderr
     quality = json.loads(result.stdout)["image_auroc"]
@@ -55,3 +56,15 @@ def test_with_pictures_memories_learn_and_a_plot_is_drawn(tmp_path: Path) -> Non
     assert quality["EfficientAD-S"] is None
     assert quality["SuperSimpleNet"] is None
     assert cv2.imread(str(plot)) is not None
+
+
+def test_what_can_not_be_compared_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("anomalib", reason=WITHOUT)
+    assert "resnet50" in complaint(sightline("bench", "peers", "--backbone", "resnet50"), 6)
+    nowhere = tmp_path / "nowhere" / "peers.png"
+    assert str(nowhere.parent) in complaint(sightline("bench", "peers", "--plot", nowhere), 6)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("anomalib") is not None, reason="anomalib is installed")
+def test_without_anomalib_the_install_is_named() -> None:
+    assert "sightline[peers]" in complaint(sightline("bench", "peers"), 2)
