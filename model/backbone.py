@@ -12,6 +12,8 @@ from model.errors import DataError
 
 BackboneName = Literal["resnet18", "resnet50", "resnet101", "wide_resnet50_2"]
 BACKBONES: tuple[BackboneName, ...] = ("resnet18", "resnet50", "resnet101", "wide_resnet50_2")
+OWN_WEIGHTS = Path(__file__).parent / "weights"
+"""`NAME.safetensors` for each backbone that we have pretrained ourselves, with a card beside it."""
 
 
 class Backbone(nn.Module):
@@ -46,8 +48,9 @@ def build_backbone(name: str, *, levels: Sequence[int] = (2, 3), weights: str = 
     Args:
         name: one of `BACKBONES`.
         levels: which of 1, 2, 3 to return.
-        weights: `random`, `imagenet` (torchvision's IMAGENET1K_V1, downloaded where there is a network), `none`
-            (uninitialised use: a bundle fills them in), or a `.pth` / `.safetensors` file with torchvision's keys.
+        weights: `own` (learnt from drawn surfaces alone, and shipped), `imagenet` (torchvision's IMAGENET1K_V1,
+            downloaded where there is a network), `auto` (see `choose_weights`), `random`, `none` (uninitialised use: a
+            bundle fills them in), or a `.pth` / `.safetensors` file with torchvision's keys.
         seed: for `random`.
 
     Raises:
@@ -62,7 +65,8 @@ def build_backbone(name: str, *, levels: Sequence[int] = (2, 3), weights: str = 
         backbone = Backbone(getattr(models, name)(weights=None), levels)
     if weights in ("random", "none"):
         return backbone
-    state = _download(name) if weights == "imagenet" else _read(Path(weights))
+    weights = choose_weights(name, weights)
+    state = _download(name) if weights == "imagenet" else _read(_own(name) if weights == "own" else Path(weights))
     wanted = backbone.state_dict().keys()
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
     if missing:
@@ -72,6 +76,28 @@ def build_backbone(name: str, *, levels: Sequence[int] = (2, 3), weights: str = 
     except RuntimeError as error:
         raise DataError(f"weights {weights} don't fit {name}: {str(error).splitlines()[-1].strip()}") from error
     return backbone
+
+
+def choose_weights(name: str, weights: str) -> str:
+    """What `auto` means here: torchvision's ImageNet weights if they lie in its cache, else our own.
+
+    Raises:
+        DataError: neither are there.
+    """
+    if weights != "auto" or name not in BACKBONES:
+        return weights
+    url = models.get_model_weights(name)["IMAGENET1K_V1"].url
+    if (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file():
+        return "imagenet"
+    _own(name)
+    return "own"
+
+
+def _own(name: str) -> Path:
+    path = OWN_WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        raise DataError(f"there are no weights of our own for {name}: pass --weights imagenet, FILE or random")
+    return path
 
 
 def _download(name: BackboneName) -> dict[str, Tensor]:

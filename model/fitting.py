@@ -133,13 +133,13 @@ def fit(training: HeadTraining, *, progress: Progress, checkpoint: Path | None =
         DataError: training diverged.
     """
     if checkpoint is not None and checkpoint.is_file():
-        training.take_up(_read(checkpoint))
+        training.take_up(read_checkpoint(checkpoint))
     stored = time.monotonic()
     while not training.done:
         training.step()
         progress("training", len(training.losses), training.settings.steps)
         if checkpoint is not None and time.monotonic() - stored > CHECKPOINT_EVERY_S:
-            _write(checkpoint, training.state())
+            write_checkpoint(checkpoint, training.state())
             stored = time.monotonic()
     return training.result()
 
@@ -173,7 +173,8 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
     return average
 
 
-def _read(checkpoint: Path) -> dict[str, Any]:
+def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """A stored state; empty if it can't be read."""
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception:  # a checkpoint that can't be read is worth as much as none: train from the start
@@ -181,7 +182,8 @@ def _read(checkpoint: Path) -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def _write(checkpoint: Path, state: dict[str, Any]) -> None:
+def write_checkpoint(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Stores a state, whole or not at all."""
     fresh = checkpoint.with_name(checkpoint.name + ".fresh")
     try:
         torch.save(state, fresh)

@@ -17,6 +17,13 @@ from model.plan import Plan
 from model.threshold import digest, with_mask
 from model.training import Trained, train
 
+WEIGHTS = {
+    "own": "our own, learnt from drawn surfaces alone",
+    "imagenet": "torchvision's ImageNet ones; ask your lawyer whether you may use them",
+    "random": "random (seeded), good enough to try; leave out --weights for real work",
+}
+"""What a person should know of them."""
+
 
 def make_bundle(
     data: Path,
@@ -51,8 +58,7 @@ def make_bundle(
     images, lots = list(found.values()), lots_of(data, list(found))
     for error in skipped:
         tell(f"skipped: {error}")
-    if plan.settings.weights == "random":
-        tell("backbone weights are random (seeded): good enough to try, pass --weights for real work")
+    tell(f"backbone weights: {WEIGHTS.get(plan.settings.weights, plan.settings.weights)}")
     contract = InputContract.of(images)
     scoring = with_mask(plan.scoring, plan.ignore, plan.architecture, plan.preprocessing, images[0])
     scratch = _scratch(out)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from model.backbone import choose_weights
 from model.bundle import Architecture
 from model.errors import DataError
 from model.preprocessing import Preprocessing
@@ -123,6 +124,8 @@ def _architecture(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(flags: Mapping[str, Any]) -> TrainSettings:
     if "steps" in flags and "epochs" in flags:
         raise DataError("--steps and --epochs contradict each other: give one of them")
+    weights = choose_weights(str(flags.get("backbone", Architecture().backbone)), str(flags.get("weights", "auto")))
+    flags = {**flags, "weights": weights}
     for key, choices in (("loss", get_args(Loss)), ("adaptor_start", get_args(AdaptorStart))):
         if flags.get(key) not in (None, *choices):
             raise DataError(f"unknown {_flag(key)} {flags[key]!r}: choose one of {', '.join(choices)}")

@@ -79,12 +79,15 @@ class Pose:
         return _step(np.asarray(np.abs(self.from_groove()) - HALF_WIDTH, np.float32))
 
 
-def draw_part(rng: np.random.Generator, defect: str | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def draw_part(
+    rng: np.random.Generator, defect: str | None = None, *, strength: float = 1.0
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draws one part.
 
     Args:
         rng: decides everything that varies.
         defect: a key of `DEFECTS`, or None for a good part.
+        strength: of the defect's contrast, as a share of its range.
 
     Returns:
         The picture `(SIZE, SIZE, 3)` BGR and its mask `(SIZE, SIZE)`, 255 on the defect.
@@ -94,7 +97,9 @@ def draw_part(rng: np.random.Generator, defect: str | None = None) -> tuple[NDAr
     mask = np.zeros((SIZE, SIZE), np.float32)
     if defect is not None:
         wanted = DEFECTS[defect]
-        plate, mask = _DRAW[defect](rng, plate, pose, rng.uniform(*wanted.size), rng.uniform(*wanted.contrast))
+        plate, mask = _DRAW[defect](
+            rng, plate, pose, rng.uniform(*wanted.size), strength * rng.uniform(*wanted.contrast)
+        )
     seen = cv2.GaussianBlur((plate * _light(rng)).astype(np.float32), (0, 0), 0.9)  # the lens
     seen = seen + rng.normal(0, 1.0, seen.shape)  # the sensor's own noise
     tint = np.array([1.02, 1.0, 0.97]) * rng.uniform(0.98, 1.02, 3)
@@ -195,6 +200,7 @@ def draw_dataset(
     good: int = 60,
     bad: int = 60,
     seed: int = 0,
+    strength: float = 1.0,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
     """Draws parts into an MVTec-layout folder.
@@ -205,6 +211,7 @@ def draw_dataset(
         good: good parts to test with.
         bad: bad parts to test with, spread evenly over the kinds of `DEFECTS`.
         seed: of everything drawn.
+        strength: of the defects' contrast, as a share of its range.
         progress: told (done, total).
     """
     kinds = sorted(DEFECTS)
@@ -213,7 +220,7 @@ def draw_dataset(
     wanted += [(f"test/{kinds[index % len(kinds)]}", kinds[index % len(kinds)]) for index in range(bad)]
     counters: dict[str, int] = {}
     for done, (folder, defect) in enumerate(wanted):
-        picture, mask = draw_part(np.random.default_rng([seed, done]), defect)
+        picture, mask = draw_part(np.random.default_rng([seed, done]), defect, strength=strength)
         stem = f"{counters.get(folder, 0):03d}"
         counters[folder] = counters.get(folder, 0) + 1
         _write(root / folder / f"{stem}.png", picture)

@@ -14,6 +14,7 @@ import model.cli.bench
 import model.cli.calibrate
 import model.cli.export
 import model.cli.judge
+import model.cli.pretrain
 import model.cli.reproduce
 import model.cli.train
 import model.cli.trust
@@ -184,7 +185,7 @@ def check(
 
 def demo(
     data: Annotated[Path | None, typer.Option(help="Real pictures (MVTec layout) instead of drawn parts.")] = None,
-    weights: Annotated[str, typer.Option(help="Of the backbone: a file, imagenet, or random.")] = "random",
+    weights: Annotated[str, typer.Option(help="Of the backbone: auto, own, imagenet, random or a file.")] = "auto",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; by default enough for the demo.")] = None,
     rate: Annotated[float, typer.Option(min=0, help="Frames a second; 0: as fast as the worker takes them.")] = 12.0,
     seed: Annotated[int, typer.Option(help="Of the parts and the training.")] = 0,
@@ -211,6 +212,7 @@ for function in (
     check,
     producers.cli.parts,
     model.cli.train.train,
+    model.cli.pretrain.pretrain,
     model.cli.calibrate.calibrate,
     model.cli.judge.evaluate,
     model.cli.judge.inspect,

@@ -29,7 +29,7 @@ def train(
     device: Device = "auto",
     cache_gib: Annotated[float, typer.Option(min=0, help="Features beyond so many GiB lie in a file.")] = 4.0,
     backbone: Annotated[str | None, _network("resnet18 (the default), resnet50, resnet101 or wide_resnet50_2.")] = None,
-    weights: Annotated[str | None, _network("A file, imagenet (downloaded), or random (needs nothing).")] = None,
+    weights: Annotated[str | None, _network("auto (the default: see below), own, imagenet, random or a file.")] = None,
     levels: Annotated[str | None, _network("Of the backbone, some of 1,2,3; by default 2,3.")] = None,
     patch_size: Annotated[int | None, _network("Neighbourhood average: 1, 3 (the default), 5...")] = None,
     adaptor: Annotated[str | None, _network("none, linear (the default) or mlp.")] = None,
@@ -52,6 +52,9 @@ def train(
 
     Four fifths of the good pictures train the network, the last fifth is used for nothing but the threshold. The loss
     curve and the scores lie in the bundle, too. A training that was interrupted goes on where it was.
+
+    Weights are of the backbone. auto takes torchvision's ImageNet weights where they lie in its cache, else our own,
+    which were learnt from surfaces drawn by formula and come with Sightline; imagenet downloads them.
     """
     from model.making import make_bundle
     from model.plan import Plan

@@ -18,7 +18,7 @@ SHEET_LEAST, SHEET_MOST = 8, 48
 def suspects(
     data: Annotated[Path, typer.Argument(help="Pictures of parts said to be good: as `sightline train` takes them.")],
     sheet: Annotated[Path, typer.Option(help="Contact sheet of the most outlying ones, PNG.")] = Path("suspects.png"),
-    weights: Annotated[str, typer.Option(help="Of the backbone: a file, imagenet, or random.")] = "random",
+    weights: Annotated[str, typer.Option(help="Of the backbone: auto, own, imagenet, random or a file.")] = "auto",
     backbone: Annotated[str, typer.Option(help="As in `sightline train`.")] = "resnet18",
     size: Annotated[str, typer.Option(help="Network input in pixels, 224 or HEIGHTxWIDTH.")] = "224",
     folds: Annotated[int, typer.Option(help="So many heads, each learning from all folds but one.", min=2)] = 5,

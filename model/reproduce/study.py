@@ -14,7 +14,7 @@ from model.preprocessing import Preprocessing
 from model.settings import TrainSettings
 
 Recipe = Literal["paper", "ours"]
-NAMED_WEIGHTS = ("imagenet", "random")
+NAMED_WEIGHTS = ("imagenet", "own", "random")
 OUR_BACKBONE, OUR_SIZE = "resnet18", 224
 
 

@@ -40,7 +40,7 @@ class DemoSettings:
 
     Attributes:
         data: real pictures (MVTec layout), or None for drawn parts.
-        weights: of the backbone: a file, `imagenet` or `random`.
+        weights: of the backbone, as for `sightline train`.
         steps: of training; None: the recipe's own for real pictures, fewer for drawn parts.
         rate: frames a second; 0: as fast as the worker takes them.
         seed: of the parts and the training.

@@ -1,0 +1,1 @@
+"""A backbone of our own, in the order of the flow: textures, marks on them, places to name, the training."""
