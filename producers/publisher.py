@@ -6,9 +6,6 @@
 `publish` hands a frame to a thread that owns both sockets; the thread keeps it until its verdict is stored.
 """
 
-import ipaddress
-import re
-import socket as sockets
 import threading
 import time
 import uuid
@@ -20,9 +17,10 @@ import zmq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from producers.dispatch import Dispatcher
-from producers.errors import AddressTaken, BadFrame, PublisherClosed, SettingsError
+from producers.doors import bind, refuse_open_door
+from producers.errors import AddressTaken, BadFrame, PublisherClosed
 from producers.frame import CameraName, Color, Frame, FrameId, FrameTag, Image, RecipeName, first_fault, make_frame
-from producers.protocol import MAX_CONTROL_BYTES, GoneReason
+from producers.protocol import GoneReason
 from producers.retention import Limits
 
 Policy = Literal["block", "drop_oldest"]
@@ -84,7 +82,7 @@ class FramePublisher:
 
     def __init__(self, settings: PublisherSettings) -> None:
         for endpoint in (settings.work, settings.live):
-            _refuse_open_door(endpoint, insecure=settings.insecure)
+            refuse_open_door(endpoint, insecure=settings.insecure)
         self.settings = settings
         self.session = str(uuid.uuid4())
         self._seq = 0
@@ -96,8 +94,8 @@ class FramePublisher:
         self._wake, wake_end = _pair(self._context)
         work = live = None
         try:
-            work = _bind(self._context, zmq.ROUTER, settings.work)
-            live = _bind(self._context, zmq.PUB, settings.live)
+            work = bind(self._context, zmq.ROUTER, settings.work)
+            live = bind(self._context, zmq.PUB, settings.live)
         except AddressTaken:
             self._context.destroy(linger=0)
             raise
@@ -241,52 +239,6 @@ class FramePublisher:
                     self._inbox_bytes = 0
                     self._room.notify_all()
                 dispatcher.send_due()
-
-
-def _refuse_open_door(endpoint: str, *, insecure: bool) -> None:
-    """Without keys only this machine may come in."""
-    if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
-        return
-    address = re.fullmatch(r"tcp://(?P<host>\[[^\]]+\]|[^:\[\]]+):(?P<port>\d+|\*)", endpoint)
-    if address is None or (address["port"] != "*" and not 0 < int(address["port"]) < 65_536):
-        raise SettingsError(f"{endpoint} is no endpoint: expected tcp://HOST:PORT or ipc://PATH")
-    host = address["host"].strip("[]")
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local and not insecure:
-        raise SettingsError(
-            f"{endpoint} can be reached from other machines and frames would travel without keys: "
-            "bind to tcp://127.0.0.1:PORT, or say --insecure if the network is yours alone"
-        )
-
-
-def _bind(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) -> "zmq.Socket[bytes]":
-    if endpoint.startswith("ipc://") and _answers(endpoint.removeprefix("ipc://")):
-        raise AddressTaken(f"{endpoint} can't be bound: Address already in use")
-    socket = context.socket(kind)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IPV6, 1 if "[" in endpoint else 0)
-    # A worker is sent no more than its credit. A viewer that does not keep up may cost this many pictures of memory.
-    socket.setsockopt(zmq.SNDHWM, 1000 if kind == zmq.ROUTER else 16)
-    socket.setsockopt(zmq.RCVHWM, 1000)
-    socket.setsockopt(zmq.MAXMSGSIZE, 2 * MAX_CONTROL_BYTES)  # only control messages come in
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
-    if kind == zmq.ROUTER:
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a send to a peer that is gone fails instead of vanishing
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        raise AddressTaken(f"{endpoint} can't be bound: {error.strerror or error}") from error
-    return socket
-
-
-def _answers(path: str) -> bool:
-    """Whether somebody listens on a Unix socket: libzmq would take the path away without a word."""
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
-        return probe.connect_ex(path) == 0
 
 
 def _pair(context: "zmq.Context[zmq.Socket[bytes]]") -> tuple["zmq.Socket[Any]", "zmq.Socket[Any]"]:

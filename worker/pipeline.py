@@ -8,12 +8,12 @@ import math
 import queue
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import structlog
 
-from model.engine import Inspection, infer
+from model.engine import Engine, Inspection, infer
 from model.errors import ContractError
 from model.images import Image
 from producers.daemon import ExitCode, stop_requested
@@ -49,13 +49,26 @@ def run(settings: WorkerSettings) -> ExitCode:
     return ExitCode.OK
 
 
-class Pipeline:
-    """One worker. Build it with `open`; a context manager."""
+Infer = Callable[[Sequence[tuple[Engine, Image]]], list[Inspection]]
 
-    def __init__(self, settings: WorkerSettings, recipes: dict[str, Recipe], sink: ResultSink) -> None:
+
+class Pipeline:
+    """One worker. Build it with `open`; a context manager.
+
+    Args:
+        settings: of the worker.
+        recipes: what it judges with, by name.
+        sink: where its verdicts go.
+        infer: how a batch is inspected: `model.engine.infer`. Benches of the line around the engine hand in their own.
+    """
+
+    def __init__(
+        self, settings: WorkerSettings, recipes: dict[str, Recipe], sink: ResultSink, *, infer: Infer = infer
+    ) -> None:
         self.settings = settings
         self.recipes = recipes
         self.sink = sink
+        self._infer_batch = infer
         self._inbox: queue.SimpleQueue[ReceivedFrame | GoneFrame] = queue.SimpleQueue()
         longest_s = max(recipe.cost_s(settings.max_batch) for recipe in recipes.values())
         self._batcher = Batcher(settings.max_batch, lambda recipe: recipes[recipe].engine.trunk, self._cost_s)
@@ -81,13 +94,7 @@ class Pipeline:
     @classmethod
     def open(cls, settings: WorkerSettings) -> "Pipeline":
         """Connects, loads, warms; raises before the worker is ready, never after."""
-        sink = ResultSink(
-            settings.redis.get_secret_value(),
-            settings.line,
-            timeout_s=settings.redis_timeout_s,
-            keep_s=settings.keep_results_s,
-            max_results=settings.max_results,
-        )
+        sink = ResultSink.of(settings)
         sink.sample_clock()
         needed = {camera.recipe for camera in settings.cameras.values()}
         recipes = load_recipes(
@@ -183,7 +190,7 @@ class Pipeline:
             self._judge(frame, inspection, taken=taken, prepared=prepared, inferred=inferred)
 
     def _infer(self, frames: list[tuple[ReceivedFrame, Image]]) -> list[Inspection]:
-        return infer([(self.recipes[frame.recipe].engine, image) for frame, image in frames])
+        return self._infer_batch([(self.recipes[frame.recipe].engine, image) for frame, image in frames])
 
     def _after_engine_error(self, frames: list[tuple[ReceivedFrame, Image]], taken: float) -> None:
         """Tries each frame alone, once; one that fails again goes back to its publisher for another worker."""

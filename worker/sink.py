@@ -16,6 +16,7 @@ import structlog
 from producers.frame import FrameId
 from worker.errors import ResultsUnavailable
 from worker.line import LineKeys, connect, redis_errors
+from worker.settings import WorkerSettings
 from worker.verdict import Verdict
 
 log = structlog.get_logger("sink")
@@ -50,6 +51,17 @@ class ResultSink:
         self._script = self._redis.register_script(files("worker").joinpath("once.lua").read_text(encoding="utf-8"))
         self._bounds = (SEEN_TTL_S, int(keep_s * 1000), max_results)
         self._offset_us = 0
+
+    @classmethod
+    def of(cls, settings: WorkerSettings) -> "ResultSink":
+        """The sink that a worker's settings name. Nothing is connected yet."""
+        return cls(
+            settings.redis.get_secret_value(),
+            settings.line,
+            timeout_s=settings.redis_timeout_s,
+            keep_s=settings.keep_results_s,
+            max_results=settings.max_results,
+        )
 
     def sample_clock(self) -> None:
         """Learns how far Redis's clock is from this machine's monotonic one.

@@ -1,0 +1,65 @@
+"""The doors of a publisher: who may come in, and the sockets that are bound there."""
+
+import ipaddress
+import re
+import socket as sockets
+
+import zmq
+
+from producers.errors import AddressTaken, SettingsError
+from producers.protocol import MAX_CONTROL_BYTES
+
+
+def refuse_open_door(endpoint: str, *, insecure: bool) -> None:
+    """Without keys only this machine may come in.
+
+    Raises:
+        SettingsError: no endpoint, or one that other machines can reach, without `insecure`.
+    """
+    if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
+        return
+    address = re.fullmatch(r"tcp://(?P<host>\[[^\]]+\]|[^:\[\]]+):(?P<port>\d+|\*)", endpoint)
+    if address is None or (address["port"] != "*" and not 0 < int(address["port"]) < 65_536):
+        raise SettingsError(f"{endpoint} is no endpoint: expected tcp://HOST:PORT or ipc://PATH")
+    host = address["host"].strip("[]")
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local and not insecure:
+        raise SettingsError(
+            f"{endpoint} can be reached from other machines and frames would travel without keys: "
+            "bind to tcp://127.0.0.1:PORT, or say --insecure if the network is yours alone"
+        )
+
+
+def bind(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) -> "zmq.Socket[bytes]":
+    """A ROUTER for workers or a PUB for viewers, nothing about it left to defaults.
+
+    Raises:
+        AddressTaken: it can't be bound.
+    """
+    if endpoint.startswith("ipc://") and _answers(endpoint.removeprefix("ipc://")):
+        raise AddressTaken(f"{endpoint} can't be bound: Address already in use")
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IPV6, 1 if "[" in endpoint else 0)
+    # A worker is sent no more than its credit. A viewer that does not keep up may cost this many pictures of memory.
+    socket.setsockopt(zmq.SNDHWM, 1000 if kind == zmq.ROUTER else 16)
+    socket.setsockopt(zmq.RCVHWM, 1000)
+    socket.setsockopt(zmq.MAXMSGSIZE, 2 * MAX_CONTROL_BYTES)  # only control messages come in
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
+    if kind == zmq.ROUTER:
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a send to a peer that is gone fails instead of vanishing
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise AddressTaken(f"{endpoint} can't be bound: {error.strerror or error}") from error
+    return socket
+
+
+def _answers(path: str) -> bool:
+    """Whether somebody listens on a Unix socket: libzmq would take the path away without a word."""
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == 0
