@@ -93,6 +93,16 @@ def choose_weights(name: str, weights: str) -> str:
     return "own"
 
 
+def describe_weights(weights: str) -> str:
+    """What a person should know of the weights that `choose_weights` chose, in one line."""
+    known = {
+        "own": "our own, learnt from drawn surfaces alone",
+        "imagenet": "torchvision's ImageNet ones; ask your lawyer whether you may use them",
+        "random": "random (seeded), good enough to try; leave out --weights for real work",
+    }
+    return f"backbone weights: {known.get(weights, weights)}"
+
+
 def _own(name: str) -> Path:
     path = OWN_WEIGHTS / f"{name}.safetensors"
     if not path.is_file():

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model import charts
+from model.backbone import describe_weights
 from model.bundle import SCORES, TRAINING, Bundle, refuse_foreign, write_bundle
 from model.contract import InputContract
 from model.dataset import good_pictures, lots_of, read_each
@@ -16,13 +17,6 @@ from model.images import Image
 from model.plan import Plan
 from model.threshold import digest, with_mask
 from model.training import Trained, train
-
-WEIGHTS = {
-    "own": "our own, learnt from drawn surfaces alone",
-    "imagenet": "torchvision's ImageNet ones; ask your lawyer whether you may use them",
-    "random": "random (seeded), good enough to try; leave out --weights for real work",
-}
-"""What a person should know of them."""
 
 
 def make_bundle(
@@ -58,7 +52,7 @@ def make_bundle(
     images, lots = list(found.values()), lots_of(data, list(found))
     for error in skipped:
         tell(f"skipped: {error}")
-    tell(f"backbone weights: {WEIGHTS.get(plan.settings.weights, plan.settings.weights)}")
+    tell(describe_weights(plan.settings.weights))
     contract = InputContract.of(images)
     scoring = with_mask(plan.scoring, plan.ignore, plan.architecture, plan.preprocessing, images[0])
     scratch = _scratch(out)

@@ -32,6 +32,7 @@ def suspects(
     Each picture is scored by a head that never saw it. Exit code 1 if one stands out: look at the contact sheet, move
     what is bad away, and ask again. A defect that many pictures share at the same place does not stand out.
     """
+    from model.backbone import describe_weights
     from model.dataset import good_pictures, read_each
     from model.picture import contact_sheet, write_png
     from model.plan import Plan
@@ -40,9 +41,11 @@ def suspects(
 
     console = to_stderr()
     given = {"weights": weights, "backbone": backbone, "size": size, "steps": steps, "seed": seed}
+    plan = Plan.of(given)
+    console.print(describe_weights(plan.settings.weights), markup=False)
     images = read_each(good_pictures(data), lambda error: console.print(f"skipped: {error}", markup=False))
     with bars(console) as progress:
-        found = run(list(images), list(images.values()), Plan.of(given), folds=folds, device=device, progress=progress)
+        found = run(list(images), list(images.values()), plan, folds=folds, device=device, progress=progress)
     outlying = [one for one in found if one.outlying]
     write_png(sheet, contact_sheet(tiles(found[: min(SHEET_MOST, max(SHEET_LEAST, len(outlying)))], images)))
     if as_json:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model.backbone import OWN_WEIGHTS, build_backbone, choose_weights
+from model.backbone import OWN_WEIGHTS, build_backbone, choose_weights, describe_weights
 from model.errors import DataError
 from model.pretrain.making import make_weights
 from model.pretrain.marks import Kind, draw_marks
@@ -168,3 +168,12 @@ def test_auto_says_so_where_there_are_no_weights_for_a_backbone(
         choose_weights("resnet50", "auto")
     assert is_one_sentence(caught.value)
     assert "resnet50" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "word"), [("own", "drawn"), ("imagenet", "lawyer"), ("random", "try"), ("a.pth", "a.pth")]
+)
+def test_it_is_said_in_one_line_which_weights_were_taken(weights: str, word: str) -> None:
+    line = describe_weights(weights)
+    assert word in line
+    assert "\n" not in line
