@@ -6,8 +6,12 @@ In the order of the flow:
 - `parts`      drawn parts, for the demo
 - `frame`      a frame's header, payload and identity, as they travel
 - `retention`  which frame is where: kept until stored, handed to one worker at a time
+- `record`     one session on disk: two checksummed slots
+- `journal`    the frames of a publisher that was killed end as `lost`
 - `publisher`  the two sockets, and the few lines a camera program writes
 - `protocol`   the messages between publisher and worker
+- `gauges`     a camera's numbers for Prometheus
+- `metrics`    the HTTP server that any daemon shows its numbers with
 - `camera`     the daemon `sightline camera`
 - `daemon`     what every daemon shares: settings, logs, signals
 

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from producers.daemon import ExitCode, stop_requested
 from producers.errors import BadFrame
+from producers.gauges import camera_metrics
+from producers.metrics import parse_address
 from producers.publisher import FramePublisher, PublisherSettings
 from producers.sources import Capture, FolderSource
 
@@ -18,7 +20,13 @@ log = structlog.get_logger("camera")
 
 
 def run(
-    source: Path, settings: PublisherSettings, *, loop: bool = False, rate: float = 0.0, drain_s: float = 60.0
+    source: Path,
+    settings: PublisherSettings,
+    *,
+    loop: bool = False,
+    rate: float = 0.0,
+    drain_s: float = 60.0,
+    metrics: str | None = None,
 ) -> ExitCode:
     """Publishes a folder of pictures and waits for the verdicts.
 
@@ -28,17 +36,23 @@ def run(
         loop: start again after the last picture.
         rate: pictures a second; 0: as fast as workers take them.
         drain_s: how long to wait at the end without a verdict, before giving up the rest.
+        metrics: HOST:PORT for `/metrics`, `/readyz` and `/healthz`; None: nowhere.
 
     Returns:
         `OK` if every captured frame has a stored verdict, else `NO`.
 
     Raises:
         SourceError: nothing to publish.
-        SettingsError: an unsafe endpoint.
+        SettingsError: an unsafe endpoint, no address for metrics, no place for the journal.
         AddressTaken: an endpoint in use.
     """
     folder = FolderSource(source, loop=loop, rate=rate)
-    with FramePublisher(settings) as publisher, stop_requested(publisher.interrupt) as stopping:
+    address = parse_address(metrics) if metrics is not None else None
+    with (
+        FramePublisher(settings) as publisher,
+        camera_metrics(publisher, address),
+        stop_requested(publisher.interrupt) as stopping,
+    ):
         ends = {"work": settings.work, "live": settings.live}
         log.info("publishing", camera=settings.camera, session=publisher.session, **ends)
         _publish_all(publisher, folder, stopping)

@@ -31,6 +31,17 @@ def camera(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let other machines in without keys. Only on a network of your own.")
     ] = False,
+    metrics: Annotated[
+        str | None, typer.Option(help="HOST:PORT for /metrics, /readyz and /healthz; by default nowhere.")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the journal, which ends the frames of a camera that was killed; by default "
+            "sightline in $XDG_STATE_HOME, ~/.local/state or %LOCALAPPDATA%.",
+            show_default=False,
+        ),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> int:
     """Publish a folder of pictures as a camera's frames, and wait until each has its verdict.
@@ -42,6 +53,7 @@ def camera(
 
     from producers.camera import run
     from producers.errors import SettingsError
+    from producers.journal import default_state
     from producers.publisher import PublisherSettings
 
     configure_logging(log_level)
@@ -54,13 +66,14 @@ def camera(
         "simulated": not is_live,
         "policy": policy,
         "insecure": insecure,
+        "state": state or default_state(),
     }
     try:
         settings = PublisherSettings.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
-    return run(source, settings, loop=loop, rate=rate, drain_s=drain_s)
+    return run(source, settings, loop=loop, rate=rate, drain_s=drain_s, metrics=metrics)
 
 
 def parts(

@@ -1,6 +1,7 @@
 """The thread beside the camera: it owns the publisher's sockets and moves frames between them and `Retention`."""
 
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal
 
@@ -34,6 +35,8 @@ log = structlog.get_logger("publisher")
 
 TICK_MS = 50
 MESSAGES_A_TURN = 256
+GONE_A_MESSAGE = 256
+MAX_GONE_BYTES = 60_000  # a worker takes 64 KiB beside its largest frame; beyond that its socket would go deaf
 
 
 class Dispatcher:
@@ -109,9 +112,19 @@ class Dispatcher:
             if entry.frame is not None:
                 header = entry.frame.stamped(now=time.monotonic(), attempt=entry.attempt).to_bytes()
                 self._send(peer, [FRAME, header, entry.frame.payload])
+        self._send_gone(now)
+
+    def _send_gone(self, now: float) -> None:
+        """Sends given-up frames many at a time: a crash or a full retention may leave tens of thousands."""
+        together: dict[tuple[Peer, GoneReason], list[FrameTag]] = {}
         for peer, entry in self.retention.gone_due(now):
             tag = entry.tag.model_copy(update={"attempt": entry.attempt})
-            self._send(peer, encode(Gone(reason=entry.reason, frames=(tag,))))
+            together.setdefault((peer, entry.reason), []).append(tag)
+        for (peer, reason), tags in together.items():
+            for start in range(0, len(tags), GONE_A_MESSAGE):
+                for parts in _gone(reason, tags[start : start + GONE_A_MESSAGE]):
+                    if peer in self.retention.workers:  # else they are due again, to another
+                        self._send(peer, parts)
 
     def _show(self, topic: bytes, parts: list[bytes]) -> None:
         try:
@@ -175,6 +188,17 @@ class Dispatcher:
             return
         log.info("worker is here", camera=self.camera, worker=hello.name, recipes=hello.recipes)
         self.retention.hello(peer, hello, now)
+
+
+def _gone(reason: GoneReason, tags: list[FrameTag]) -> Iterator[list[bytes]]:
+    """Messages for these frames: one, or more of them if their tags are long."""
+    parts = encode(Gone(reason=reason, frames=tuple(tags)))
+    if len(parts[2]) <= MAX_GONE_BYTES or len(tags) == 1:
+        yield parts
+        return
+    middle = len(tags) // 2
+    yield from _gone(reason, tags[:middle])
+    yield from _gone(reason, tags[middle:])
 
 
 def _empty(wake: "zmq.Socket[bytes]") -> None:

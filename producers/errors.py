@@ -25,5 +25,9 @@ class PublisherClosed(ProducersError):
     """A frame was offered to a publisher that is closed. It was not captured."""
 
 
+class JournalDamaged(ProducersError):
+    """What an earlier session of a camera left can't be read. It is set aside and said, never a reason to stop."""
+
+
 class ProtocolError(ProducersError):
     """A message is not of this protocol. It is counted and dropped; the peer is told where the protocol has a word."""

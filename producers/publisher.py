@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from producers.dispatch import Dispatcher
 from producers.doors import bind, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, PublisherClosed
 from producers.frame import CameraName, Color, Frame, FrameId, FrameTag, Image, RecipeName, first_fault, make_frame
+from producers.journal import Journal
 from producers.protocol import GoneReason
 from producers.retention import Limits
 
@@ -43,6 +45,7 @@ class PublisherSettings(BaseModel):
         ack_timeout_s: an unanswered frame goes to another worker after this long.
         max_attempts: a frame taken back this often ends as `worker_error`.
         insecure: bind to addresses that other machines can reach, without keys.
+        state: folder for the journal, which ends the frames of a publisher that was killed; None: there is none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +63,7 @@ class PublisherSettings(BaseModel):
     ack_timeout_s: float = Field(default=30.0, gt=0)
     max_attempts: int = Field(default=3, ge=1, le=100)
     insecure: bool = False
+    state: Path | None = None
 
     def limits(self) -> Limits:
         """The bounds of retention."""
@@ -76,8 +80,8 @@ class FramePublisher:
     """Publishes one camera's frames. One thread may call `publish` and `give_up`; a context manager.
 
     Raises:
-        SettingsError: an endpoint that other machines can reach, without `insecure`.
-        AddressTaken: an endpoint that can't be bound.
+        SettingsError: an endpoint that other machines can reach, without `insecure`; no journal can be kept in `state`.
+        AddressTaken: an endpoint that can't be bound; the camera has a publisher already.
     """
 
     def __init__(self, settings: PublisherSettings) -> None:
@@ -90,6 +94,7 @@ class FramePublisher:
         self._inbox: deque[Frame | tuple[FrameTag, GoneReason]] = deque()
         self._inbox_bytes = 0
         self._interrupted = False
+        self._journal = _journal(settings, self.session)
         self._context = zmq.Context()
         self._wake, wake_end = _pair(self._context)
         work = live = None
@@ -98,6 +103,8 @@ class FramePublisher:
             live = bind(self._context, zmq.PUB, settings.live)
         except AddressTaken:
             self._context.destroy(linger=0)
+            if self._journal:
+                self._journal.close()
             raise
         self._dispatcher = Dispatcher(
             settings.camera, settings.limits(), settings.policy, work=work, live=live, wake=wake_end
@@ -148,11 +155,33 @@ class FramePublisher:
         return tag.id
 
     def counts(self) -> dict[str, int]:
-        """Frames so far: `captured, stored, judged, resent, gone`, and `open`: without a stored verdict."""
+        """Frames so far: `captured, inherited, stored, judged, resent, gone`, and `open`: without a stored verdict.
+
+        `inherited` are those that an earlier session of this camera lost when it was killed.
+        """
         with self._room:
-            waiting = len(self._inbox)
+            waiting = len(self._inbox) + (self._journal.pending if self._journal else 0)
             retention = self._dispatcher.retention
             return {**retention.counts, "open": waiting + len(retention.entries), "workers": len(retention.workers)}
+
+    def gone(self) -> dict[str, int]:
+        """Frames given up so far, by reason."""
+        return dict(self._dispatcher.retention.gone_by_reason)
+
+    def load(self) -> dict[str, int]:
+        """What is kept and what went wrong: `kept_frames, kept_bytes, messages_refused, journal_failures`."""
+        retention = self._dispatcher.retention
+        return {
+            "kept_frames": retention.pixel_frames,
+            "kept_bytes": retention.pixel_bytes,
+            "messages_refused": self._dispatcher.messages_refused,
+            "journal_failures": self._journal.failures if self._journal else 0,
+        }
+
+    @property
+    def alive(self) -> bool:
+        """Whether the publisher's thread runs."""
+        return self._thread.is_alive()
 
     def drain(self, timeout_s: float) -> int:
         """Waits until every frame's verdict is stored, for as long as workers get on with it.
@@ -188,6 +217,8 @@ class FramePublisher:
         self._thread.join()
         self._wake.close(linger=0)
         self._context.term()
+        if self._journal:
+            self._journal.close(self._dispatcher.retention)
 
     def _tag(self, part_id: str | None, trigger: int | None, view: str | None) -> FrameTag:
         try:
@@ -212,6 +243,9 @@ class FramePublisher:
                 self._refuse_if_closed()
                 self._room.wait(0.05)
             self._refuse_if_closed()
+            if self._journal:
+                tag = item.header if isinstance(item, Frame) else item[0]
+                self._journal.advance(self._seq + 1, captured_ns=tag.captured_ns)
             self._inbox.append(item)
             self._inbox_bytes += size
             self._seq += 1  # only now: a seq is given out with its frame, so that there are no gaps
@@ -238,7 +272,15 @@ class FramePublisher:
                         dispatcher.take(self._inbox.popleft())
                     self._inbox_bytes = 0
                     self._room.notify_all()
+                if self._journal:
+                    self._journal.look(dispatcher.retention, time.monotonic())
                 dispatcher.send_due()
+
+
+def _journal(settings: PublisherSettings, session: str) -> Journal | None:
+    if settings.state is None:
+        return None
+    return Journal(settings.state, camera=settings.camera, session=session, simulated=settings.simulated)
 
 
 def _pair(context: "zmq.Context[zmq.Socket[bytes]]") -> tuple["zmq.Socket[Any]", "zmq.Socket[Any]"]:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import get_args
 
 from producers.frame import Frame, FrameTag
 from producers.protocol import GoneReason, Hello
@@ -105,7 +106,9 @@ class Retention:
         self._superseded: deque[tuple[str, str]] = deque(maxlen=64)
         self.pixel_frames = 0
         self.pixel_bytes = 0
-        self.counts: dict[str, int] = dict.fromkeys(("captured", "stored", "judged", "resent", "gone"), 0)
+        words = ("captured", "inherited", "stored", "judged", "resent", "gone")
+        self.counts: dict[str, int] = dict.fromkeys(words, 0)
+        self.gone_by_reason: dict[str, int] = dict.fromkeys(get_args(GoneReason), 0)
 
     # -- frames in ---------------------------------------------------------------------------------------------------
 
@@ -125,6 +128,12 @@ class Retention:
         entry = self.entries[str(tag.id)] = Entry(tag, None, None)
         self.counts["captured"] += 1
         self._give_up(entry, reason)
+
+    def keep_lost(self, tag: FrameTag) -> None:
+        """Takes in a frame of an earlier session of this camera, which was killed before the frame was finished."""
+        entry = self.entries[str(tag.id)] = Entry(tag, None, None)
+        self.counts["inherited"] += 1
+        self._give_up(entry, "lost")
 
     def full(self, *, incoming_bytes: int, incoming_frames: int = 1) -> bool:
         """Whether so much more would break a limit. A single frame always fits, however large."""
@@ -328,6 +337,7 @@ class Retention:
         entry.state, entry.reason, entry.peer = State.GONE, reason, None
         self.gone.append(str(entry.tag.id))
         self.counts["gone"] += 1
+        self.gone_by_reason[reason] += 1
 
     def _drop_pixels(self, entry: Entry) -> None:
         if entry.frame is not None:

@@ -16,6 +16,23 @@ from worker.errors import ResultsUnavailable
 from worker.line import connect, redis_errors
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Journals of camera daemons go here, never to the home of whoever runs the tests."""
+    homes = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
+            patch.setenv(name, str(homes))
+        yield homes
+
+
+@pytest.fixture(autouse=True)
+def _state_home_of_its_own(state_homes: Path) -> None:
+    """A camera that one test kills is no predecessor of the next test's."""
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
+        os.environ[name] = str(state_homes / uuid.uuid4().hex)
+
+
 @dataclass
 class RedisServer:
     """A redis-server process that belongs to the tests."""

@@ -90,7 +90,7 @@ def _inspect(
         config = _write_config(folder, url, work_port, settings.out)
         processes.sightline("worker", "worker", "--config", str(config))
         _await_worker(url, processes)
-        ends = [f"--work=tcp://127.0.0.1:{work_port}", f"--live=tcp://127.0.0.1:{live_port}"]
+        ends = [f"--work=tcp://127.0.0.1:{work_port}", f"--live=tcp://127.0.0.1:{live_port}", f"--state={folder}"]
         source = [str(root / "test"), f"--camera={CAMERA}", "--recipe=part", f"--rate={settings.rate}"]
         camera = processes.sightline("camera", "camera", *source, *ends)
         console.print(f"camera {CAMERA} publishes {len(pictures)} parts, a worker judges them")
