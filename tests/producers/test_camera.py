@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 
 from producers.daemon import ExitCode
+from producers.record import read_record
 from tests.producers.conftest import Dial
-from tests.producers.scripted_worker import Arrival, ScriptedWorker
+from tests.producers.scripted_worker import Arrival, ScriptedWorker, wait_until
+from worker.demo.processes import free_ports
 
 PICTURE = np.full((6, 8, 3), 77, np.uint8)
 START_S = 20.0  # a process imports for a while on a busy machine
@@ -188,6 +191,72 @@ def test_a_port_in_use_has_its_own_exit_code(start: Start, pictures: Path, endpo
     assert "Traceback" not in said
 
 
+def test_a_camera_that_was_killed_leaves_its_frames_to_the_next_start(start: Start, dial: Dial, pictures: Path) -> None:
+    """Without being told: the journal has a place of its own. The frame that had its verdict is left out."""
+    first, worker = start(pictures, "--live-camera"), dial()
+    worker.hello(credit=9)
+    headers = [worker.frame(patience_s=START_S)[0] for _ in range(3)]
+    worker.stored(headers[0].id)
+    worker.settle()
+    journal = next((Path(os.environ["XDG_STATE_HOME"]) / "sightline").glob("cam1.*.journal"))
+    wait_until(lambda: read_record(journal).lowest == 1, what="the journal knows of the verdict")
+    first.kill()
+    first.wait()
+    second, heir = start(pictures / "a.png"), dial(name="w2")
+    heir.hello()
+    gone = heir.gone(patience_s=START_S)
+    assert gone.reason == "lost"
+    assert [tag.id for tag in gone.frames] == [header.id for header in headers[1:]]
+    assert not any(tag.simulated for tag in gone.frames), "they are still a live camera's"
+    heir.stored(*(tag.id for tag in gone.frames))
+    heir.grant(1)
+    heir.stored(heir.frame(patience_s=START_S)[0].id)
+    assert ended(second)[0] == ExitCode.OK
+    assert list(journal.parent.glob("*.journal")) == []
+
+
+def test_two_cameras_of_one_name_and_state_are_one_too_many(start: Start, dial: Dial, pictures: Path) -> None:
+    _, worker = start(pictures), dial()
+    worker.hello(credit=1)
+    worker.frame(patience_s=START_S)
+    work, live = free_ports(2)
+    ends = ["--work", f"tcp://127.0.0.1:{work}", "--live", f"tcp://127.0.0.1:{live}"]
+    code, said = ended(start(pictures, *ends))
+    assert code == ExitCode.ADDRESS_TAKEN
+    assert "camera cam1 has a publisher already" in said
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_journal_that_can_t_be_kept_is_a_bad_setting(start: Start, pictures: Path) -> None:
+    code, said = ended(start(pictures, "--state", str(pictures / "a.png")))
+    assert code == ExitCode.SETTINGS
+    assert "can't hold the camera's journal" in said
+    assert "Traceback" not in said
+
+
+def test_its_numbers_are_served_where_it_is_told_to(start: Start, dial: Dial, pictures: Path) -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    camera, worker = start(pictures, "--metrics", address), dial()
+    worker.hello(credit=9)
+    worker.frame(patience_s=START_S)
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    assert 'sightline_camera_workers{camera="cam1"} 1.0' in text
+    with urllib.request.urlopen(f"http://{address}/readyz", timeout=10) as answer:
+        assert answer.status == 200
+    camera.terminate()
+
+
+def test_a_metrics_port_in_use_has_its_own_exit_code(start: Start, pictures: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, said = ended(start(pictures, "--metrics", address))
+    assert code == ExitCode.ADDRESS_TAKEN
+    assert address in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("what", ["missing", "empty"])
 def test_a_folder_without_pictures_has_its_own_exit_code(start: Start, tmp_path: Path, what: str) -> None:
     folder = tmp_path / "folder"
@@ -208,6 +277,7 @@ def test_a_folder_without_pictures_has_its_own_exit_code(start: Start, tmp_path:
         ("--policy", "guess"),
         ("--work", "tcp://0.0.0.0:5555"),
         ("--rate", "-1"),
+        ("--metrics", "9464"),
         ("--log-level", "loud"),
     ],
 )
