@@ -97,7 +97,8 @@ class Journal:
 
     def advance(self, next_seq: int, *, captured_ns: int) -> None:
         """Notes that every seq below `next_seq` is given out: before it is. Some microseconds."""
-        self._note(next_seq=next_seq, captured_ns=captured_ns)
+        with self._writing, self._trouble():
+            self._own.write(replace(self._own.record, next_seq=next_seq, captured_ns=captured_ns))
 
     def look(self, retention: Retention, now: float) -> None:
         """Notes what is finished, and hands retention the frames that earlier sessions lost, some at a time.
@@ -136,17 +137,14 @@ class Journal:
         own = unstored.pop(self._own.record.session, [])
         lowest = min(own, default=retention.counts["captured"])
         if lowest > self._own.record.lowest or self._failing:
-            self._note(lowest=lowest)
+            with self._writing, self._trouble():
+                self._own.write(replace(self._own.record, lowest=lowest))
         for session in list(self._earlier):
             if not session.left and session.record.session not in unstored:
                 self._earlier.remove(session)
                 with self._trouble():
                     session.path.unlink()
         return sum(map(len, unstored.values()))
-
-    def _note(self, **changes: int) -> None:
-        with self._writing, self._trouble():
-            self._own.write(replace(self._own.record, **changes))
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:

@@ -100,7 +100,8 @@ def test_drop_oldest_never_waits_and_loses_no_verdict(publish: Publish, dial: Di
     wait_until(lambda: publisher.counts()["captured"] == 100, what="the publisher has the frames")
     assert publisher.counts()["gone"] == 92
     worker.hello(credit=100)
-    frames, lost = [], []
+    frames: list[int] = []
+    lost: list[tuple[int, str]] = []
     while len(frames) + len(lost) < 100:
         arrival = worker.receive()
         if isinstance(arrival, tuple):
