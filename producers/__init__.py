@@ -7,6 +7,8 @@ In the order of the flow:
 - `frame`      a frame's header, payload and identity, as they travel
 - `retention`  which frame is where: kept until stored, handed to one worker at a time
 - `publisher`  the two sockets, and the few lines a camera program writes
+- `keys`       who a camera, a worker or a viewer is: key pairs and lists, in files
+- `doorkeeper` whose key may come in at which socket
 - `protocol`   the messages between publisher and worker
 - `camera`     the daemon `sightline camera`
 - `daemon`     what every daemon shares: settings, logs, signals

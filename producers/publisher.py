@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -17,9 +18,11 @@ import zmq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from producers.dispatch import Dispatcher
+from producers.doorkeeper import Doorkeeper, DoorKeys
 from producers.doors import bind, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, PublisherClosed
 from producers.frame import CameraName, Color, Frame, FrameId, FrameTag, Image, RecipeName, first_fault, make_frame
+from producers.keys import KeyFile
 from producers.protocol import GoneReason
 from producers.retention import Limits
 
@@ -42,6 +45,9 @@ class PublisherSettings(BaseModel):
         heartbeat_s: a worker silent for this long is dead.
         ack_timeout_s: an unanswered frame goes to another worker after this long.
         max_attempts: a frame taken back this often ends as `worker_error`.
+        key: file of the camera's own key pair; with it both sockets let in nobody but who is listed.
+        workers: folder with the public keys (`*.pub`) of those who may work; by default `workers` beside the key.
+        viewers: folder with those of who may watch; by default `viewers` beside the key.
         insecure: bind to addresses that other machines can reach, without keys.
     """
 
@@ -59,6 +65,9 @@ class PublisherSettings(BaseModel):
     heartbeat_s: float = Field(default=5.0, gt=0)
     ack_timeout_s: float = Field(default=30.0, gt=0)
     max_attempts: int = Field(default=3, ge=1, le=100)
+    key: KeyFile | None = None
+    workers: Path | None = None
+    viewers: Path | None = None
     insecure: bool = False
 
     def limits(self) -> Limits:
@@ -76,13 +85,14 @@ class FramePublisher:
     """Publishes one camera's frames. One thread may call `publish` and `give_up`; a context manager.
 
     Raises:
-        SettingsError: an endpoint that other machines can reach, without `insecure`.
+        SettingsError: an endpoint that other machines can reach, without keys or `insecure`; keys that are no good.
         AddressTaken: an endpoint that can't be bound.
     """
 
     def __init__(self, settings: PublisherSettings) -> None:
         for endpoint in (settings.work, settings.live):
-            refuse_open_door(endpoint, insecure=settings.insecure)
+            refuse_open_door(endpoint, insecure=settings.insecure, keys=settings.key is not None)
+        keys = DoorKeys.read(settings.key, workers=settings.workers, viewers=settings.viewers)
         self.settings = settings
         self.session = str(uuid.uuid4())
         self._seq = 0
@@ -92,11 +102,13 @@ class FramePublisher:
         self._interrupted = False
         self._context = zmq.Context()
         self._wake, wake_end = _pair(self._context)
+        self._doorkeeper = Doorkeeper(self._context, keys) if keys else None  # before anything is bound
         work = live = None
         try:
-            work = bind(self._context, zmq.ROUTER, settings.work)
-            live = bind(self._context, zmq.PUB, settings.live)
+            work = bind(self._context, zmq.ROUTER, settings.work, self._doorkeeper)
+            live = bind(self._context, zmq.PUB, settings.live, self._doorkeeper)
         except AddressTaken:
+            self._dismiss_doorkeeper()
             self._context.destroy(linger=0)
             raise
         self._dispatcher = Dispatcher(
@@ -186,8 +198,13 @@ class FramePublisher:
             return
         self._dispatcher.stop = True  # within a tick the thread ends; whoever waits in `publish` is told
         self._thread.join()
+        self._dismiss_doorkeeper()
         self._wake.close(linger=0)
         self._context.term()
+
+    def _dismiss_doorkeeper(self) -> None:
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
 
     def _tag(self, part_id: str | None, trigger: int | None, view: str | None) -> FrameTag:
         try:
