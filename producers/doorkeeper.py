@@ -48,7 +48,9 @@ class DoorKeys:
         """
         if key is None:
             if workers or viewers:
-                raise SettingsError(f"{workers or viewers} lists keys, but the camera has none of its own: name its key")
+                raise SettingsError(
+                    f"{workers or viewers} lists keys, but the camera has none of its own: name its key"
+                )
             return None
         pair = read_pair(key)
         lists = {"work": workers or key.parent / "workers", "live": viewers or key.parent / "viewers"}

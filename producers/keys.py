@@ -12,9 +12,9 @@ A `.key` file is what `zmq.auth.load_certificate` reads, so that a viewer in pla
 import os
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import zmq
 from pydantic import AfterValidator, SecretStr
@@ -24,6 +24,7 @@ from zmq.utils import z85
 from producers.errors import SettingsError
 
 KEY_CHARS = 40  # 32 bytes in Z85 (RFC 32)
+SECRET_NOTE = "# A secret key of Sightline's. It stays on this machine; hand out the .pub file beside it.\n"
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
@@ -136,6 +137,52 @@ def listed(folder: Path) -> list[Path]:
         ) from error
 
 
+@dataclass(frozen=True)
+class KeyEntry:
+    """One key in a folder.
+
+    Attributes:
+        name: of its file, without the suffix.
+        role: `secret` (a pair), `public` (a public key alone), or the list it is on: `workers` or `viewers`.
+        public: the public key; None if it can't be read.
+        problem: why it can't be used; None if it can.
+    """
+
+    name: str
+    role: Literal["secret", "public", "workers", "viewers"]
+    public: str | None
+    problem: str | None = None
+
+    def to_json(self) -> dict[str, str | None]:
+        """For machines."""
+        return asdict(self)
+
+
+def entries(folder: Path) -> list[KeyEntry]:
+    """Every key in a folder and on the lists in it.
+
+    Raises:
+        SettingsError: there is no such folder, or it can't be read.
+    """
+    if not folder.is_dir():
+        raise SettingsError(f"{folder} is no folder: `sightline keys new NAME` makes it")
+    publics = listed(folder)
+    secrets = sorted(folder.glob("*.key"))
+    found = [_entry(file, "secret") for file in secrets]
+    found += [_entry(file, "public") for file in publics if file.with_suffix(".key") not in secrets]
+    for role in ("workers", "viewers"):
+        if (folder / role).is_dir():
+            found += [_entry(file, role) for file in listed(folder / role)]
+    return found
+
+
+def _entry(file: Path, role: Literal["secret", "public", "workers", "viewers"]) -> KeyEntry:
+    try:
+        return KeyEntry(file.stem, role, read_pair(file).public if role == "secret" else read_public(file))
+    except SettingsError as error:
+        return KeyEntry(file.stem, role, None, str(error))
+
+
 def new_pair(folder: Path, name: str) -> KeyPair:
     """Makes `NAME.key` and `NAME.pub`; the folder, if it isn't there, for its owner alone.
 
@@ -156,9 +203,6 @@ def new_pair(folder: Path, name: str) -> KeyPair:
     except OSError as error:
         raise SettingsError(f"no key can be written into {folder}: {error.strerror}") from error
     return KeyPair(public, SecretStr(secret))
-
-
-SECRET_NOTE = "# A secret key of Sightline's. It stays on this machine; hand out the .pub file beside it.\n"
 
 
 def _create(file: Path, text: str, *, mode: int) -> None:

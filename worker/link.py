@@ -185,7 +185,7 @@ class Link:
         """Greets, grants credit and pings as due; redials a publisher that has gone deaf or lets nobody in."""
         if self.refused:
             return
-        if self._shut_out_since is not None and time.monotonic() - self._shut_out_since > SHUT_OUT_S:
+        if self._shut_out_since is not None and now - self._shut_out_since > SHUT_OUT_S:
             self._knock_again()
         if not self._greeted and not self._greet():
             return
