@@ -23,10 +23,10 @@ TURNED_AWAY = (
 
 
 class Keyring:
-    """The folder `keys`: the pair of `cam1`, and its lists, empty as yet."""
+    """A folder of keys: the pair of `cam1`, and its lists, empty as yet."""
 
-    def __init__(self, root: Path) -> None:
-        self.folder = root / "keys"
+    def __init__(self, root: Path, folder: str = "keys") -> None:
+        self.folder = root / folder
         self.pairs = {"cam1": new_pair(self.folder, "cam1")}
         for door in ("workers", "viewers"):
             (self.folder / door).mkdir()
