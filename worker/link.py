@@ -225,8 +225,12 @@ class Link:
         """A refused handshake leaves a socket deaf for ever: only a new one notices that its key is listed by now."""
         if not self._told_shut_out:
             self._told_shut_out = True
-            why = "it is not there, or it does not know this worker's key" if self.camera.server_key else "is it there?"
-            log.warning("no way in to the publisher, still trying", camera=self.name, why=why)
+            log.warning(
+                "no way in, knocking again: the publisher is not there, or keys do not fit",
+                camera=self.name,
+                endpoint=self.camera.endpoint,
+                with_key=self.camera.server_key is not None,
+            )
         self._redial()
 
     def _redial(self) -> None:

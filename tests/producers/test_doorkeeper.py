@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
+import zmq.auth
 
 from producers.doorkeeper import DoorKeys
 from producers.errors import AddressTaken, SettingsError
@@ -92,6 +93,23 @@ def test_a_listed_worker_takes_frames_and_a_listed_viewer_sees_them(
     assert sees_frames(viewer, locked)
     topic, kind, _, payload = next(parts for parts in iter(viewer.socket.recv_multipart, None) if parts[3])
     assert (topic, kind, payload) == (b"cam1/frame", b"1F", PICTURE.tobytes())
+
+
+def test_a_few_lines_of_plain_pyzmq_watch_a_camera_with_keys(locked: FramePublisher, keyring: Keyring) -> None:
+    """As the README has them."""
+    keyring.admit("hmi", "viewers")
+    with zmq.Context() as context, context.socket(zmq.SUB) as live:
+        live.curve_publickey, live.curve_secretkey = zmq.auth.load_certificate(keyring.folder / "hmi.key")
+        live.curve_serverkey = (keyring.folder / "cam1.pub").read_bytes().strip()
+        live.connect(locked.settings.live)
+        live.subscribe(b"cam1/frame")
+
+        def seen() -> bool:
+            locked.publish(PICTURE)
+            return bool(live.poll(20))
+
+        wait_until(seen, what="the viewer sees frames")
+        assert live.recv_multipart()[3] == PICTURE.tobytes()
 
 
 @pytest.mark.parametrize("door", list(DOORS))
