@@ -9,6 +9,8 @@ In the order of the flow:
 - `record`     one session on disk: two checksummed slots
 - `journal`    the frames of a publisher that was killed end as `lost`
 - `publisher`  the two sockets, and the few lines a camera program writes
+- `keys`       who a camera, a worker or a viewer is: key pairs and lists, in files
+- `doorkeeper` whose key may come in at which socket
 - `protocol`   the messages between publisher and worker
 - `gauges`     a camera's numbers for Prometheus
 - `metrics`    the HTTP server that any daemon shows its numbers with

@@ -28,6 +28,25 @@ def camera(
     ] = False,
     policy: Annotated[str, typer.Option(help="When too much is unanswered: block, or drop_oldest.")] = "block",
     drain_s: Annotated[float, typer.Option(min=0, help="Seconds to wait at the end without a verdict.")] = 60.0,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of this camera's key pair (sightline keys new): encrypts, and lets in only who is listed.",
+            envvar="SIGHTLINE_KEY",
+        ),
+    ] = None,
+    workers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of .pub files: who may work; by default workers/ beside the key.", envvar="SIGHTLINE_WORKERS"
+        ),
+    ] = None,
+    viewers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of .pub files: who may watch; by default viewers/ beside the key.", envvar="SIGHTLINE_VIEWERS"
+        ),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let other machines in without keys. Only on a network of your own.")
     ] = False,
@@ -67,6 +86,9 @@ def camera(
         "policy": policy,
         "insecure": insecure,
         "state": state or default_state(),
+        "key": key,
+        "workers": workers,
+        "viewers": viewers,
     }
     try:
         settings = PublisherSettings.model_validate(fields)

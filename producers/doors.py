@@ -6,15 +6,16 @@ import socket as sockets
 
 import zmq
 
+from producers.doorkeeper import Doorkeeper
 from producers.errors import AddressTaken, SettingsError
 from producers.protocol import MAX_CONTROL_BYTES
 
 
-def refuse_open_door(endpoint: str, *, insecure: bool) -> None:
+def refuse_open_door(endpoint: str, *, insecure: bool, keys: bool = False) -> None:
     """Without keys only this machine may come in.
 
     Raises:
-        SettingsError: no endpoint, or one that other machines can reach, without `insecure`.
+        SettingsError: no endpoint, or one that other machines can reach, without `keys` or `insecure`.
     """
     if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
         return
@@ -26,15 +27,24 @@ def refuse_open_door(endpoint: str, *, insecure: bool) -> None:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = False
-    if not local and not insecure:
+    if not (local or keys or insecure):
         raise SettingsError(
             f"{endpoint} can be reached from other machines and frames would travel without keys: "
-            "bind to tcp://127.0.0.1:PORT, or say --insecure if the network is yours alone"
+            "bind to tcp://127.0.0.1:PORT, give the camera a --key (sightline keys new NAME), or say --insecure if the "
+            "network is yours alone"
         )
 
 
-def bind(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) -> "zmq.Socket[bytes]":
+def bind(
+    context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str, doorkeeper: Doorkeeper | None = None
+) -> "zmq.Socket[bytes]":
     """A ROUTER for workers or a PUB for viewers, nothing about it left to defaults.
+
+    Args:
+        context: of the publisher.
+        kind: `zmq.ROUTER` or `zmq.PUB`.
+        endpoint: to bind.
+        doorkeeper: who decides about keys; None: there are none.
 
     Raises:
         AddressTaken: it can't be bound.
@@ -52,6 +62,8 @@ def bind(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) ->
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
     if kind == zmq.ROUTER:
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a send to a peer that is gone fails instead of vanishing
+    if doorkeeper is not None:
+        doorkeeper.guard(socket, "work" if kind == zmq.ROUTER else "live")
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:

@@ -18,10 +18,12 @@ import zmq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from producers.dispatch import Dispatcher
+from producers.doorkeeper import Doorkeeper, DoorKeys
 from producers.doors import bind, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, PublisherClosed
 from producers.frame import CameraName, Color, Frame, FrameId, FrameTag, Image, RecipeName, first_fault, make_frame
 from producers.journal import Journal
+from producers.keys import KeyFile
 from producers.protocol import GoneReason
 from producers.retention import Limits
 
@@ -44,6 +46,9 @@ class PublisherSettings(BaseModel):
         heartbeat_s: a worker silent for this long is dead.
         ack_timeout_s: an unanswered frame goes to another worker after this long.
         max_attempts: a frame taken back this often ends as `worker_error`.
+        key: file of the camera's own key pair; with it both sockets let in nobody but who is listed.
+        workers: folder with the public keys (`*.pub`) of those who may work; by default `workers` beside the key.
+        viewers: folder with those of who may watch; by default `viewers` beside the key.
         insecure: bind to addresses that other machines can reach, without keys.
         state: folder for the journal, which ends the frames of a publisher that was killed; None: there is none.
     """
@@ -62,6 +67,9 @@ class PublisherSettings(BaseModel):
     heartbeat_s: float = Field(default=5.0, gt=0)
     ack_timeout_s: float = Field(default=30.0, gt=0)
     max_attempts: int = Field(default=3, ge=1, le=100)
+    key: KeyFile | None = None
+    workers: Path | None = None
+    viewers: Path | None = None
     insecure: bool = False
     state: Path | None = None
 
@@ -80,13 +88,15 @@ class FramePublisher:
     """Publishes one camera's frames. One thread may call `publish` and `give_up`; a context manager.
 
     Raises:
-        SettingsError: an endpoint that other machines can reach, without `insecure`; no journal can be kept in `state`.
+        SettingsError: an endpoint that other machines can reach, without keys or `insecure`; keys that are no good; no
+            journal can be kept in `state`.
         AddressTaken: an endpoint that can't be bound; the camera has a publisher already.
     """
 
     def __init__(self, settings: PublisherSettings) -> None:
         for endpoint in (settings.work, settings.live):
-            refuse_open_door(endpoint, insecure=settings.insecure)
+            refuse_open_door(endpoint, insecure=settings.insecure, keys=settings.key is not None)
+        keys = DoorKeys.read(settings.key, workers=settings.workers, viewers=settings.viewers)
         self.settings = settings
         self.session = str(uuid.uuid4())
         self._seq = 0
@@ -97,11 +107,13 @@ class FramePublisher:
         self._journal = _journal(settings, self.session)
         self._context = zmq.Context()
         self._wake, wake_end = _pair(self._context)
+        self._doorkeeper = Doorkeeper(self._context, keys) if keys else None  # before anything is bound
         work = live = None
         try:
-            work = bind(self._context, zmq.ROUTER, settings.work)
-            live = bind(self._context, zmq.PUB, settings.live)
+            work = bind(self._context, zmq.ROUTER, settings.work, self._doorkeeper)
+            live = bind(self._context, zmq.PUB, settings.live, self._doorkeeper)
         except AddressTaken:
+            self._dismiss_doorkeeper()
             self._context.destroy(linger=0)
             if self._journal:
                 self._journal.close()
@@ -215,10 +227,15 @@ class FramePublisher:
             return
         self._dispatcher.stop = True  # within a tick the thread ends; whoever waits in `publish` is told
         self._thread.join()
+        self._dismiss_doorkeeper()
         self._wake.close(linger=0)
         self._context.term()
         if self._journal:
             self._journal.close(self._dispatcher.retention)
+
+    def _dismiss_doorkeeper(self) -> None:
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
 
     def _tag(self, part_id: str | None, trigger: int | None, view: str | None) -> FrameTag:
         try:

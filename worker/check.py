@@ -11,10 +11,11 @@ import zmq
 
 import producers.protocol as protocol
 from producers.daemon import load_settings
-from producers.errors import ProtocolError
+from producers.errors import ProtocolError, SettingsError
+from producers.keys import KeyPair
 from worker.errors import ResultsUnavailable
 from worker.line import connect, redis_errors, without_secrets
-from worker.settings import WorkerSettings
+from worker.settings import CameraSettings, WorkerSettings
 
 ANSWER_MS = 2000
 
@@ -56,7 +57,9 @@ def examine(config: Path | None, redis_url: str | None) -> list[Finding]:
     if url:
         findings.append(_redis(url))
     if settings is not None:
-        findings += [_camera(name, camera.endpoint) for name, camera in settings.cameras.items()]
+        pair, found = _key(settings)
+        findings += found
+        findings += [_camera(name, camera, pair) for name, camera in settings.cameras.items()]
         findings += [_bundle(settings.recipes / camera.recipe, settings) for camera in settings.cameras.values()]
     return findings
 
@@ -97,17 +100,33 @@ def _redis(url: str) -> Finding:
     return Finding("redis", True, f"{version} at {without_secrets(url)} answers in {took_ms:.1f} ms")
 
 
-def _camera(name: str, endpoint: str) -> Finding:
+def _key(settings: WorkerSettings) -> tuple[KeyPair | None, list[Finding]]:
+    """The worker's key pair, and what there is to say of it: its public half alone."""
+    try:
+        pair = settings.key_pair()
+    except SettingsError as error:
+        return None, [Finding("key", False, str(error))]
+    if pair is None:
+        return None, []
+    return pair, [Finding("key", True, f"{settings.key}; cameras must list its public key, {pair.public}")]
+
+
+def _camera(name: str, camera: CameraSettings, pair: KeyPair | None) -> Finding:
     """A stranger's PING: a publisher answers WHO, and nothing comes of it."""
+    endpoint = camera.endpoint
+    if camera.server_key and pair is None:
+        return Finding(f"camera {name}", False, f"{endpoint} is not tried without a key")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_CONTROL_BYTES)
+    if camera.server_key and pair is not None:
+        pair.introduce(socket, server_key=camera.server_key)
     try:
         socket.connect(endpoint)
         socket.send_multipart(protocol.encode(protocol.Ping(mono_us=0, total=0)))
         if not socket.poll(ANSWER_MS):
-            return Finding(f"camera {name}", False, f"nobody answers at {endpoint}")
+            return Finding(f"camera {name}", False, f"nobody answers at {endpoint}: {_why(camera)}")
         answer = protocol.decode(socket.recv_multipart(), protocol.FROM_PUBLISHER)
         ok = isinstance(answer, protocol.Who)
         return Finding(f"camera {name}", ok, f"a publisher answers at {endpoint}")
@@ -115,6 +134,13 @@ def _camera(name: str, endpoint: str) -> Finding:
         return Finding(f"camera {name}", False, f"{endpoint}: {error}")
     finally:
         context.destroy(linger=0)
+
+
+def _why(camera: CameraSettings) -> str:
+    """What may be wrong where nobody answers: a publisher says nothing to those it does not let in."""
+    if camera.server_key:
+        return "it is not there, server_key is not its key, or it does not list this worker's key"
+    return "it is not there, or it asks for keys"
 
 
 def _bundle(path: Path, settings: WorkerSettings) -> Finding:

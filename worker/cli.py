@@ -19,6 +19,7 @@ import model.cli.reproduce
 import model.cli.train
 import model.cli.trust
 import producers.cli
+import producers.keys_cli
 from producers.daemon import ExitCode
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
@@ -179,7 +180,8 @@ def check(
         console = Console()
         for finding in findings:
             mark = {True: "[green]ok[/]  ", False: "[red]NO[/]  ", None: "    "}[finding.ok]
-            console.print(f"{mark}{finding.what:18} {finding.detail}", highlight=False, soft_wrap=True)
+            console.print(mark, end="")
+            console.print(f"{finding.what:18} {finding.detail}", highlight=False, soft_wrap=True, markup=False)
     return ExitCode.NO if any(finding.ok is False for finding in findings) else ExitCode.OK
 
 
@@ -228,6 +230,10 @@ bench = typer.Typer(help="Measure speed, always as ratios within one run.", no_a
 app.add_typer(bench, name="bench")
 command(model.cli.bench.model, into=bench)
 command(model.cli.bench.peers, into=bench)
+keys = typer.Typer(help=producers.keys_cli.HELP, no_args_is_help=True)
+app.add_typer(keys, name="keys")
+command(producers.keys_cli.new, into=keys)
+command(producers.keys_cli.list, into=keys)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import zmq
 
 from producers.errors import BadFrame, ProtocolError
 from producers.frame import FrameHeader, FrameId, FrameTag
+from producers.keys import KeyPair
 from producers.protocol import (
     FRAME,
     FROM_PUBLISHER,
@@ -34,6 +35,7 @@ from worker.settings import CameraSettings
 log = structlog.get_logger("intake")
 
 DEAF_AFTER_PONGS = 3
+SHUT_OUT_S = 3.0  # a handshake takes milliseconds; a busy publisher may need longer
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class LinkSettings:
         max_frame_bytes: largest payload taken.
         longest_batch_ms: measured at warm-up.
         ping_s: between heartbeats.
+        key: the worker's own, for cameras with a `server_key`.
     """
 
     worker: str
@@ -63,6 +66,7 @@ class LinkSettings:
     max_frame_bytes: int
     longest_batch_ms: float
     ping_s: float
+    key: KeyPair | None = None
 
 
 class Link:
@@ -80,6 +84,7 @@ class Link:
         self._offset_us: int | None = None
         self._best_rtt_us = math.inf
         self._next_ping = 0.0
+        self._told_shut_out = False
         self.socket = self._dial()
 
     def _dial(self) -> "zmq.Socket[Any]":
@@ -93,11 +98,14 @@ class Link:
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+        if self.settings.key is not None and self.camera.server_key is not None:
+            self.settings.key.introduce(socket, server_key=self.camera.server_key)
         socket.connect(self.camera.endpoint)
         self._greeted = False
         self._received = self._granted = 0
         self._pings_unanswered = 0
         self._next_ping = 0.0
+        self._shut_out_since: float | None = None
         return socket
 
     # -- in ----------------------------------------------------------------------------------------------------------
@@ -160,6 +168,7 @@ class Link:
         match message:
             case Pong():
                 self._pings_unanswered = 0
+                self._told_shut_out = False
                 rtt_us = now * 1e6 - message.ping_mono_us
                 if rtt_us <= self._best_rtt_us * 1.5:  # a slow answer says little about the other clock
                     self._best_rtt_us = min(rtt_us, self._best_rtt_us)
@@ -173,9 +182,11 @@ class Link:
     # -- out ---------------------------------------------------------------------------------------------------------
 
     def keep_up(self, now: float, *, alive: bool, paused: bool) -> None:
-        """Greets, grants credit and pings as due; redials a publisher that has gone deaf."""
+        """Greets, grants credit and pings as due; redials a publisher that has gone deaf or lets nobody in."""
         if self.refused:
             return
+        if self._shut_out_since is not None and now - self._shut_out_since > SHUT_OUT_S:
+            self._knock_again()
         if not self._greeted and not self._greet():
             return
         total = self._granted if paused else max(self._granted, self._received + self.share - len(self.unjudged))
@@ -205,12 +216,27 @@ class Link:
         self._next_ping = now + self.settings.ping_s
         if self._pings_unanswered >= DEAF_AFTER_PONGS:
             log.warning("publisher does not answer, dialling again", camera=self.name, endpoint=self.camera.endpoint)
-            self.socket.close(linger=0)
-            self.socket = self._dial()
-            self._offset_us, self._best_rtt_us = None, math.inf
+            self._redial()
             return
         if self.send(Ping(mono_us=int(time.monotonic() * 1e6), total=self._granted, held=len(self.held))):
             self._pings_unanswered += 1
+
+    def _knock_again(self) -> None:
+        """A refused handshake leaves a socket deaf for ever: only a new one notices that its key is listed by now."""
+        if not self._told_shut_out:
+            self._told_shut_out = True
+            log.warning(
+                "no way in, knocking again: the publisher is not there, or keys do not fit",
+                camera=self.name,
+                endpoint=self.camera.endpoint,
+                with_key=self.camera.server_key is not None,
+            )
+        self._redial()
+
+    def _redial(self) -> None:
+        self.socket.close(linger=0)
+        self.socket = self._dial()
+        self._offset_us, self._best_rtt_us = None, math.inf
 
     def done(self, *, stored: list[FrameId], judged: list[FrameId]) -> None:
         """Tells the publisher what became of its frames."""
@@ -229,7 +255,10 @@ class Link:
         try:
             self.socket.send_multipart(encode(message), zmq.NOBLOCK)
         except zmq.Again:
+            if self._shut_out_since is None:
+                self._shut_out_since = time.monotonic()
             return False
+        self._shut_out_since = None
         return True
 
     def close(self) -> None:

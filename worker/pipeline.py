@@ -39,6 +39,7 @@ def run(settings: WorkerSettings) -> ExitCode:
     """Runs a worker until SIGTERM.
 
     Raises:
+        SettingsError: keys that are no good.
         RecipeMissing, BundleError: no bundle to judge with.
         ResultsUnavailable: Redis isn't there at the start.
         EngineBroken: the engine fails on one frame after another.
@@ -81,6 +82,7 @@ class Pipeline:
             max_frame_bytes=settings.max_frame_bytes,
             longest_batch_ms=longest_s * 1000,
             ping_s=settings.ping_s,
+            key=settings.key_pair(),
         )
         self.intake = Intake(
             settings.cameras,
@@ -94,6 +96,7 @@ class Pipeline:
     @classmethod
     def open(cls, settings: WorkerSettings) -> "Pipeline":
         """Connects, loads, warms; raises before the worker is ready, never after."""
+        settings.key_pair()  # keys that are no good are told before anything is connected or loaded
         sink = ResultSink.of(settings)
         sink.sample_clock()
         needed = {camera.recipe for camera in settings.cameras.values()}

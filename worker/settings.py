@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from producers.daemon import DaemonSettings
+from producers.errors import SettingsError
 from producers.frame import CameraName, RecipeName
+from producers.keys import KeyFile, KeyPair, PublicKey, read_pair
 
 LineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -19,12 +21,14 @@ class CameraSettings(BaseModel):
     Attributes:
         endpoint: of its publisher's work socket.
         recipe: for frames that don't name their own.
+        server_key: the camera's public key, the line in its `.pub` file; None: it has none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     endpoint: str
     recipe: RecipeName
+    server_key: PublicKey | None = None
 
 
 class WorkerSettings(DaemonSettings):
@@ -35,6 +39,7 @@ class WorkerSettings(DaemonSettings):
         redis: URL; `redis://`, `rediss://` or `unix://`.
         recipes: directory of bundles, one directory a recipe.
         cameras: by name.
+        key: file of this worker's own key pair, for cameras with a `server_key`.
         name: of this worker, unique on the line.
         max_batch: frames in a batch at most.
         device: `auto`, `cpu` or `cuda`.
@@ -54,6 +59,7 @@ class WorkerSettings(DaemonSettings):
     redis: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     recipes: Path = Path("recipes")
     cameras: dict[CameraName, CameraSettings] = Field(min_length=1)
+    key: KeyFile | None = None
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = f"{socket.gethostname()[:48]}-{os.getpid()}"
     max_batch: int = Field(default=8, ge=1, le=256)
     device: str = "auto"
@@ -66,3 +72,16 @@ class WorkerSettings(DaemonSettings):
     redis_timeout_s: float = Field(default=2.0, gt=0)
     drain_s: float = Field(default=20.0, ge=0)
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    def key_pair(self) -> KeyPair | None:
+        """Reads this worker's key pair; None if no camera asks for one.
+
+        Raises:
+            SettingsError: half of it is missing, can't be read, or is malformed.
+        """
+        locked = sorted(name for name, camera in self.cameras.items() if camera.server_key)
+        if self.key is None and locked:
+            raise SettingsError(f"camera {locked[0]} has a server_key, but this worker has no key of its own: set key")
+        if self.key is not None and not locked:
+            raise SettingsError(f"this worker has a key, {self.key}, but no camera has a server_key to use it with")
+        return None if self.key is None else read_pair(self.key)

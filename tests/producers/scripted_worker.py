@@ -9,6 +9,7 @@ from types import TracebackType
 import zmq
 
 from producers.frame import FrameHeader
+from producers.keys import KeyPair
 from producers.protocol import (
     FRAME,
     FROM_PUBLISHER,
@@ -51,6 +52,8 @@ class ScriptedWorker:
         camera: the one it asks for.
         recipes: offered.
         max_frame_bytes: largest payload it says it takes.
+        key: its own, if the publisher asks for one.
+        server_key: the publisher's public key, likewise.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class ScriptedWorker:
         camera: str = "cam1",
         recipes: tuple[str, ...] = ("part",),
         max_frame_bytes: int = 1 << 26,
+        key: KeyPair | None = None,
+        server_key: str = "",
     ) -> None:
         self.name, self.incarnation, self.camera, self.recipes = name, incarnation, camera, recipes
         self.max_frame_bytes = max_frame_bytes
@@ -70,6 +75,8 @@ class ScriptedWorker:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
+        if key is not None:
+            key.introduce(self._socket, server_key=server_key)
         self._socket.connect(endpoint)
 
     def __enter__(self) -> "ScriptedWorker":

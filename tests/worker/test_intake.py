@@ -10,6 +10,7 @@ import pytest
 import zmq
 
 from producers.frame import FrameId
+from producers.keys import KeyPair
 from producers.protocol import (
     FRAME,
     FROM_WORKER,
@@ -40,7 +41,9 @@ PICTURE = np.zeros((8, 8, 3), np.uint8)
 class Taken:
     """An intake and what it delivered."""
 
-    def __init__(self, port: int, *, credit: int, ping_s: float = 0.05) -> None:
+    def __init__(
+        self, port: int, *, credit: int, ping_s: float = 0.05, key: KeyPair | None = None, server_key: str | None = None
+    ) -> None:
         self.inbox: queue.SimpleQueue[ReceivedFrame | GoneFrame] = queue.SimpleQueue()
         self.paused = False
         link = LinkSettings(
@@ -50,9 +53,11 @@ class Taken:
             max_frame_bytes=1 << 20,
             longest_batch_ms=1.0,
             ping_s=ping_s,
+            key=key,
         )
+        camera = CameraSettings(endpoint=f"tcp://127.0.0.1:{port}", recipe="part", server_key=server_key)
         self.intake = Intake(
-            {"cam1": CameraSettings(endpoint=f"tcp://127.0.0.1:{port}", recipe="part")},
+            {"cam1": camera},
             link,
             credit=credit,
             deliver=self.inbox.put,
