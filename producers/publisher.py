@@ -19,7 +19,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from producers.dispatch import Dispatcher
 from producers.doors import bind, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, PublisherClosed
-from producers.frame import CameraName, Color, Frame, FrameId, FrameTag, Image, RecipeName, first_fault, make_frame
+from producers.frame import (
+    CameraName,
+    Color,
+    Frame,
+    FrameId,
+    FrameTag,
+    Image,
+    PartTag,
+    Picture,
+    RecipeName,
+    first_fault,
+    frame_of,
+    make_frame,
+)
 from producers.protocol import GoneReason
 from producers.retention import Limits
 
@@ -137,13 +150,38 @@ class FramePublisher:
             BadFrame: the picture can't be described by a header; no frame was captured.
             PublisherClosed: likewise.
         """
-        frame = make_frame(self._tag(part_id, trigger, view), image, color=color, meta=meta)
+        tag = self._tag(part_id=part_id, trigger=trigger, view=view)
+        frame = make_frame(tag, image, color=color, meta=meta)
         self._hand_over(frame, size=len(frame.payload))
         return frame.header.id
 
-    def give_up(self, reason: GoneReason, *, part_id: str | None = None, trigger: int | None = None) -> FrameId:
+    def publish_payload(self, payload: bytes, picture: Picture, part: PartTag) -> FrameId:
+        """Publishes one frame whose pixels are bytes already, raw or encoded; they travel on as they are.
+
+        Args:
+            payload: what `picture` says it is.
+            picture: encoding, shape, dtype, colour, meta.
+            part: what is known of the part; where its recipe or budget is None, the publisher's own settings hold.
+
+        Raises:
+            BadFrame: the payload's size is not what `picture` says; no frame was captured.
+            PublisherClosed: no frame was captured.
+        """
+        frame = frame_of(self._tag(**part.model_dump(include=set(PartTag.model_fields))), picture, payload)
+        self._hand_over(frame, size=len(payload))
+        return frame.header.id
+
+    def give_up(
+        self,
+        reason: GoneReason,
+        *,
+        part_id: str | None = None,
+        trigger: int | None = None,
+        view: str | None = None,
+        recipe: str | None = None,
+    ) -> FrameId:
         """Ends a frame that was captured but can't be published (torn, unreadable): it still gets its verdict."""
-        tag = self._tag(part_id, trigger, None)
+        tag = self._tag(part_id=part_id, trigger=trigger, view=view, recipe=recipe)
         self._hand_over((tag, reason), size=0)
         return tag.id
 
@@ -189,20 +227,19 @@ class FramePublisher:
         self._wake.close(linger=0)
         self._context.term()
 
-    def _tag(self, part_id: str | None, trigger: int | None, view: str | None) -> FrameTag:
+    def _tag(self, **part: object) -> FrameTag:
+        settings = self.settings
+        fields = {
+            "camera": settings.camera,
+            "session": self.session,
+            "seq": self._seq,
+            "captured_ns": time.time_ns(),
+            "budget_ms": settings.budget_ms,
+            "recipe": settings.recipe,
+            "simulated": settings.simulated,
+        }
         try:
-            return FrameTag(
-                camera=self.settings.camera,
-                session=self.session,
-                seq=self._seq,
-                captured_ns=time.time_ns(),
-                budget_ms=self.settings.budget_ms,
-                recipe=self.settings.recipe,
-                part_id=part_id,
-                trigger=trigger,
-                view=view,
-                simulated=self.settings.simulated,
-            )
+            return FrameTag.model_validate({**fields, **{key: it for key, it in part.items() if it is not None}})
         except ValidationError as error:
             raise BadFrame(first_fault(error)) from error
 
