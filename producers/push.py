@@ -118,8 +118,9 @@ class PushSource:
     def __init__(self, url: str) -> None:
         where = url.removeprefix(SCHEME)
         self.endpoint = f"ipc://{where}" if where.startswith("/") else f"tcp://{where}"
+        any_port = self.endpoint.endswith(":*")  # nobody would know which
         try:
-            refuse_open_door(self.endpoint.replace("*", "?"), insecure=False)  # nobody could guess a port of its choice
+            refuse_open_door("" if any_port else self.endpoint, insecure=False)
         except SettingsError as error:
             raise SettingsError(
                 f"{url} is no door for a camera program on this machine: push://127.0.0.1:PORT or push:///PATH"
