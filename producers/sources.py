@@ -34,11 +34,7 @@ class Capture(Protocol):
 
 
 class Source(Protocol):
-    """Whatever yields captures.
-
-    Attributes:
-        total: captures that it will yield; None: no end.
-    """
+    """Whatever yields captures."""
 
     @property
     def total(self) -> int | None:

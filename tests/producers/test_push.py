@@ -229,6 +229,7 @@ BAD: dict[str, tuple[list[bytes], str, str | None]] = {
     "a colour that does not fit": ([header(color="mono"), COLOUR.tobytes()], "mono", "bad"),
     "pixels of no width": ([header(shape=[6, 0, 3]), b""], "shape", "bad"),
     "a monstrous shape": ([header(shape=[1 << 40, 8, 3]), COLOUR.tobytes()], "shape", "bad"),
+    "half a character": ([header().replace(b"bad", b"\\ud800"), COLOUR.tobytes()], "header", None),
     "a part that is no text": ([header(part_id=["x"]), COLOUR.tobytes()], "part_id", None),
     "a budget that is none": ([header(budget_ms=-1), COLOUR.tobytes()], "budget_ms", "bad"),
     "a recipe with a path": ([header(recipe="../part"), COLOUR.tobytes()], "recipe", "bad"),
