@@ -2,7 +2,8 @@
 
 In the order of the flow:
 
-- `sources`    folders of pictures today; every source is an iterator of captures
+- `sources`    folders of pictures; every source is a stream of captures
+- `push`       the other source: a door for camera programs in any language
 - `parts`      drawn parts, for the demo
 - `frame`      a frame's header, payload and identity, as they travel
 - `retention`  which frame is where: kept until stored, handed to one worker at a time

@@ -1,8 +1,8 @@
 """The daemon beside a camera: a source's captures go to a publisher until it ends or is told to stop."""
 
 import sys
-import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import structlog
@@ -10,17 +10,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from producers.daemon import ExitCode, stop_requested
-from producers.errors import BadFrame
+from producers.errors import BadFrame, SettingsError
 from producers.gauges import camera_metrics
 from producers.metrics import parse_address
 from producers.publisher import FramePublisher, PublisherSettings
-from producers.sources import Capture, FolderSource
+from producers.push import SCHEME, PushSource
+from producers.sources import Capture, FolderSource, Source
 
 log = structlog.get_logger("camera")
 
 
 def run(
-    source: Path,
+    source: str,
     settings: PublisherSettings,
     *,
     loop: bool = False,
@@ -28,10 +29,10 @@ def run(
     drain_s: float = 60.0,
     metrics: str | None = None,
 ) -> ExitCode:
-    """Publishes a folder of pictures and waits for the verdicts.
+    """Publishes what a source captures and waits for the verdicts.
 
     Args:
-        source: a folder, or one picture.
+        source: a folder, one picture, or `push://HOST:PORT` or `push:///path` for a camera program.
         settings: of the publisher.
         loop: start again after the last picture.
         rate: pictures a second; 0: as fast as workers take them.
@@ -43,19 +44,19 @@ def run(
 
     Raises:
         SourceError: nothing to publish.
-        SettingsError: an unsafe endpoint, no address for metrics, no place for the journal.
+        SettingsError: an unsafe endpoint, no address for metrics, no place for a journal, a pace for a camera program.
         AddressTaken: an endpoint in use.
     """
-    folder = FolderSource(source, loop=loop, rate=rate)
+    chosen = choose_source(source, loop=loop, rate=rate)
     address = parse_address(metrics) if metrics is not None else None
     with (
         FramePublisher(settings) as publisher,
         camera_metrics(publisher, address),
         stop_requested(publisher.interrupt) as stopping,
     ):
-        ends = {"work": settings.work, "live": settings.live}
+        ends = {"source": source, "work": settings.work, "live": settings.live, "simulated": settings.simulated}
         log.info("publishing", camera=settings.camera, session=publisher.session, **ends)
-        _publish_all(publisher, folder, stopping)
+        _publish_all(publisher, chosen, stopping)
         left = publisher.drain(drain_s)
         counts = publisher.counts()
     log.info("done", camera=settings.camera, **counts)
@@ -65,29 +66,34 @@ def run(
     return ExitCode.OK
 
 
-def _publish_all(publisher: FramePublisher, folder: FolderSource, stopping: Callable[[], bool]) -> None:
-    with _progress(None if folder.loop else len(folder)) as advance:
+def choose_source(source: str, *, loop: bool, rate: float) -> Source:
+    """The source that was asked for; no socket opens yet.
 
-        def sleep(seconds: float) -> None:
-            ends = time.monotonic() + seconds
-            while not stopping() and (left := ends - time.monotonic()) > 0:
-                time.sleep(min(left, 0.1))
+    Raises:
+        SourceError: a folder without pictures.
+        SettingsError: a door that other machines can reach, or a pace for a camera program.
+    """
+    if not source.startswith(SCHEME):
+        return FolderSource(Path(source), loop=loop, rate=rate)
+    if loop or rate:
+        raise SettingsError("--loop and --rate are for pictures from a folder: a camera program sets its own pace")
+    return PushSource(source)
 
-        for capture in folder.captures(sleep=sleep):
-            if stopping():
-                return
+
+def _publish_all(publisher: FramePublisher, source: Source, stopping: Callable[[], bool]) -> None:
+    with _progress(source.total) as advance, closing(source.captures(stopping=stopping)) as captures:
+        for capture in captures:
             _publish(publisher, capture)
             advance()
 
 
 def _publish(publisher: FramePublisher, capture: Capture) -> None:
     try:
-        if capture.image is None:
-            raise BadFrame("not a picture")
-        publisher.publish(capture.image, color=capture.color, part_id=capture.part_id)
+        capture.publish(publisher)
     except BadFrame as error:
-        log.warning("capture can't be read, it ends as bad_frame", part_id=capture.part_id, error=str(error))
-        publisher.give_up("bad_frame", part_id=capture.part_id)
+        known = capture.part.model_dump(include={"part_id", "trigger", "view", "recipe"})
+        log.warning("capture can't be read, it ends as bad_frame", **known, error=str(error))
+        publisher.give_up("bad_frame", **known)
 
 
 class _progress:  # noqa: N801 - reads as a verb where it is used

@@ -11,7 +11,12 @@ from producers.daemon import configure_logging
 
 
 def camera(
-    source: Annotated[Path, typer.Argument(help="A folder of pictures (searched below, too), or one picture.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of pictures (searched below, too), one picture, or push://HOST:PORT, push:///PATH."
+        ),
+    ],
     camera: Annotated[str, typer.Option(help="Name of this camera: [a-z0-9_-], at most 32.")],
     recipe: Annotated[str | None, typer.Option(help="What is inspected; by default the worker knows.")] = None,
     work: Annotated[
@@ -64,6 +69,9 @@ def camera(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> int:
     """Publish a folder of pictures as a camera's frames, and wait until each has its verdict.
+
+    push://127.0.0.1:5557 takes frames from a camera program in any language instead, until it is told to stop: each
+    message is [header][payload], the header JSON with the keys shape, dtype, color, encoding.
 
     Frames are kept until a worker has stored their verdict; workers may come and go. Exit code 0 only if every frame
     has one. SIGTERM or Ctrl-C: no more frames, wait for the verdicts of those captured; a second one leaves at once.

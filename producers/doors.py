@@ -49,11 +49,8 @@ def bind(
     Raises:
         AddressTaken: it can't be bound.
     """
-    if endpoint.startswith("ipc://") and _answers(endpoint.removeprefix("ipc://")):
-        raise AddressTaken(f"{endpoint} can't be bound: Address already in use")
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IPV6, 1 if "[" in endpoint else 0)
     # A worker is sent no more than its credit. A viewer that does not keep up may cost this many pictures of memory.
     socket.setsockopt(zmq.SNDHWM, 1000 if kind == zmq.ROUTER else 16)
     socket.setsockopt(zmq.RCVHWM, 1000)
@@ -64,11 +61,23 @@ def bind(
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a send to a peer that is gone fails instead of vanishing
     if doorkeeper is not None:
         doorkeeper.guard(socket, "work" if kind == zmq.ROUTER else "live")
+    claim(socket, endpoint)
+    return socket
+
+
+def claim(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    """Binds a socket whose options are set.
+
+    Raises:
+        AddressTaken: it can't be bound.
+    """
+    if endpoint.startswith("ipc://") and _answers(endpoint.removeprefix("ipc://")):
+        raise AddressTaken(f"{endpoint} can't be bound: Address already in use")
+    socket.setsockopt(zmq.IPV6, 1 if "[" in endpoint else 0)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         raise AddressTaken(f"{endpoint} can't be bound: {error.strerror or error}") from error
-    return socket
 
 
 def _answers(path: str) -> bool:

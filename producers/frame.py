@@ -26,6 +26,7 @@ CameraName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
 RecipeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Count = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
+Crc32 = Annotated[int, Field(ge=0, lt=2**32)]
 
 # OpenCV names a Bayer pattern by its second row, second column; cameras and this protocol by its first row.
 _DEBAYER = {
@@ -47,7 +48,27 @@ class FrameId(NamedTuple):
         return f"{self.camera}/{self.session}/{self.seq}"
 
 
-class FrameTag(BaseModel):
+class PartTag(BaseModel):
+    """What a source may know of the part in a picture.
+
+    Attributes:
+        budget_ms: from capture until the verdict is useless to the gate; None: no end.
+        recipe: what is inspected; None: the worker's default for this camera.
+        part_id: the part's own identity, if the source knows it.
+        trigger: the trigger counter, if the source knows it.
+        view: which view of the part this is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    budget_ms: Annotated[float, Field(gt=0, le=86_400_000)] | None = None
+    recipe: RecipeName | None = None
+    part_id: Annotated[str, Field(max_length=256)] | None = None
+    trigger: Count | None = None
+    view: Annotated[str, Field(max_length=64)] | None = None
+
+
+class FrameTag(PartTag):
     """What stays of a frame when its pixels are gone: enough for its verdict.
 
     Attributes:
@@ -55,27 +76,15 @@ class FrameTag(BaseModel):
         session: UUID that the publisher drew when it started.
         seq: counts captured frames from 0 within the session.
         captured_ns: UTC since the epoch; informational, no deadline hangs on it.
-        budget_ms: from capture until the verdict is useless to the gate; None: no end.
-        recipe: what is inspected; None: the worker's default for this camera.
-        part_id: the part's own identity, if the source knows it.
-        trigger: the trigger counter, if the source knows it.
-        view: which view of the part this is.
         simulated: true for anything but a live camera; a simulated PASS opens no gate.
         original: the replayed frame's id.
         attempt: 1, and one more each time it had to be taken back from a worker.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     camera: CameraName
     session: SessionId
     seq: Count
     captured_ns: Annotated[int, Field(ge=0, lt=2**63)]
-    budget_ms: Annotated[float, Field(gt=0, le=86_400_000)] | None = None
-    recipe: RecipeName | None = None
-    part_id: Annotated[str, Field(max_length=256)] | None = None
-    trigger: Count | None = None
-    view: Annotated[str, Field(max_length=64)] | None = None
     simulated: Annotated[bool, Field(strict=True)]
     original: Annotated[str, Field(max_length=128)] | None = None
     attempt: Annotated[int, Field(ge=1, le=255)] = 1
@@ -86,30 +95,24 @@ class FrameTag(BaseModel):
         return FrameId(self.camera, self.session, self.seq)
 
 
-class FrameHeader(FrameTag):
-    """A frame's whole header.
+class Picture(BaseModel):
+    """What a payload is.
 
     Attributes:
-        age_us: microseconds since capture, at sending.
-        sent_mono_us: the sender's monotonic clock at sending.
         encoding: of the payload; `raw` is C-contiguous, little-endian.
         shape: (height, width, channels).
         dtype: `uint8`, or `uint16` for one channel.
         color: order of the channels, or the Bayer pattern from the first row; for `jpeg` and `png` the file itself
             fixes the order, and `bgr` and `rgb` mean the same.
-        crc32: zlib's, of the payload as sent.
-        transform: 2 x 3, from this frame's pixels to the sensor's; None: they are the same.
         meta: free strings, 1 KiB in all.
     """
 
-    age_us: Count
-    sent_mono_us: Count
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
     encoding: Encoding
     shape: tuple[Annotated[int, Field(ge=1, le=MAX_SIDE)], Annotated[int, Field(ge=1, le=MAX_SIDE)], Literal[1, 3]]
     dtype: Literal["uint8", "uint16"]
     color: Color
-    crc32: Annotated[int, Field(ge=0, lt=2**32)]
-    transform: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     meta: dict[str, str] = {}
 
     @field_validator("meta")
@@ -120,7 +123,7 @@ class FrameHeader(FrameTag):
         return meta
 
     @model_validator(mode="after")
-    def _pixels_make_sense(self) -> "FrameHeader":
+    def _pixels_make_sense(self) -> "Picture":
         if self.dtype == "uint16" and self.shape[2] != 1:
             raise ValueError("uint16 frames must have one channel")
         if (self.color in ("bgr", "rgb")) != (self.shape[2] == 3):
@@ -131,6 +134,22 @@ class FrameHeader(FrameTag):
     def raw_bytes(self) -> int:
         """Size of the decoded pixels."""
         return self.shape[0] * self.shape[1] * self.shape[2] * np.dtype(self.dtype).itemsize
+
+
+class FrameHeader(Picture, FrameTag):
+    """A frame's whole header.
+
+    Attributes:
+        age_us: microseconds since capture, at sending.
+        sent_mono_us: the sender's monotonic clock at sending.
+        crc32: zlib's, of the payload as sent.
+        transform: 2 x 3, from this frame's pixels to the sensor's; None: they are the same.
+    """
+
+    age_us: Count
+    sent_mono_us: Count
+    crc32: Crc32
+    transform: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
     def tag(self) -> FrameTag:
         """The part of the header that outlives the pixels."""
@@ -187,23 +206,31 @@ def make_frame(tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str
     Raises:
         BadFrame: the pixels can't be described by a header.
     """
-    shape = (*image.shape, 1) if image.ndim == 2 else image.shape
-    payload = np.ascontiguousarray(image).astype(image.dtype.newbyteorder("<"), copy=False).tobytes()
     fields = {
-        **tag.model_dump(),
-        "age_us": 0,
-        "sent_mono_us": 0,
         "encoding": "raw",
-        "shape": shape,
+        "shape": (*image.shape, 1) if image.ndim == 2 else image.shape,
         "dtype": image.dtype.name,
         "color": color,
-        "crc32": zlib.crc32(payload),
         "meta": meta or {},
     }
     try:
-        header = FrameHeader.model_validate(fields)
+        picture = Picture.model_validate(fields)
     except ValidationError as error:
         raise BadFrame(first_fault(error)) from error
+    payload = np.ascontiguousarray(image).astype(image.dtype.newbyteorder("<"), copy=False).tobytes()
+    return frame_of(tag, picture, payload)
+
+
+def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:
+    """A frame from a payload that travels on as it is, captured now. It is measured, not decoded.
+
+    Raises:
+        BadFrame: the payload's size is not the picture's, or the header is too large.
+    """
+    check_size(picture, payload)
+    stamps = {"age_us": 0, "sent_mono_us": 0, "crc32": zlib.crc32(payload)}
+    of_picture = picture.model_dump(include=set(Picture.model_fields))
+    header = FrameHeader.model_validate({**tag.model_dump(), **of_picture, **stamps})
     if len(header.to_bytes()) > MAX_HEADER_BYTES - 64:  # the stamps at sending take some more digits
         raise BadFrame(f"header is larger than {MAX_HEADER_BYTES} bytes: shorten meta")
     return Frame(header, payload, time.monotonic())
@@ -214,6 +241,21 @@ def first_fault(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"])) or "it"
     return f"{where if where.isprintable() else ascii(where)}: {first['msg']}"
+
+
+def check_size(picture: Picture, payload: bytes) -> None:
+    """Holds a payload to what is said of it, before anything is decoded or allocated.
+
+    Raises:
+        BadFrame: raw pixels of another size, a JPEG or PNG that is none or says that it is larger or smaller.
+    """
+    if picture.encoding == "raw":
+        if len(payload) != picture.raw_bytes:
+            raise BadFrame(f"payload has {len(payload)} bytes, shape {picture.shape} needs {picture.raw_bytes}")
+        return
+    height, width = encoded_shape(payload, picture.encoding)
+    if (height, width) != picture.shape[:2]:
+        raise BadFrame(f"{picture.encoding} holds {height} x {width} pixels, the header says {picture.shape}")
 
 
 def decode(header: FrameHeader, payload: bytes) -> Image:
@@ -227,6 +269,7 @@ def decode(header: FrameHeader, payload: bytes) -> Image:
     """
     if zlib.crc32(payload) != header.crc32:
         raise BadFrame("payload does not have the checksum that its header names")
+    check_size(header, payload)
     if header.encoding != "raw":
         image = _compressed(header, payload)
         rgb = header.shape[2] == 3  # a JPEG or PNG file fixes its own channel order, and OpenCV hands it out as BGR
@@ -239,16 +282,11 @@ def decode(header: FrameHeader, payload: bytes) -> Image:
 
 
 def _raw(header: FrameHeader, payload: bytes) -> Image:
-    if len(payload) != header.raw_bytes:
-        raise BadFrame(f"payload has {len(payload)} bytes, shape {header.shape} needs {header.raw_bytes}")
     image = np.frombuffer(payload, np.dtype(header.dtype).newbyteorder("<")).reshape(header.shape)
     return image[:, :, 0] if header.shape[2] == 1 else image
 
 
 def _compressed(header: FrameHeader, payload: bytes) -> Image:
-    claimed = encoded_shape(payload, header.encoding)
-    if claimed[:2] != header.shape[:2]:
-        raise BadFrame(f"{header.encoding} holds {claimed[0]} x {claimed[1]} pixels, the header says {header.shape}")
     try:
         image = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_UNCHANGED)  # as stored, not turned
     except cv2.error as error:

@@ -10,78 +10,33 @@ import threading
 import time
 import uuid
 from collections import deque
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import zmq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from producers.dispatch import Dispatcher
 from producers.doorkeeper import Doorkeeper, DoorKeys
 from producers.doors import bind, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, PublisherClosed
-from producers.frame import CameraName, Color, Frame, FrameId, FrameTag, Image, RecipeName, first_fault, make_frame
+from producers.frame import (
+    Color,
+    Frame,
+    FrameId,
+    FrameTag,
+    Image,
+    PartTag,
+    Picture,
+    first_fault,
+    frame_of,
+    make_frame,
+)
 from producers.journal import Journal
-from producers.keys import KeyFile
 from producers.protocol import GoneReason
-from producers.retention import Limits
+from producers.settings import PublisherSettings
 
-Policy = Literal["block", "drop_oldest"]
-
-
-class PublisherSettings(BaseModel):
-    """What a publisher needs to know.
-
-    Attributes:
-        camera: `[a-z0-9_-]{1,32}`.
-        work: endpoint for workers.
-        live: endpoint for viewers.
-        recipe: what is inspected; None leaves it to the worker.
-        budget_ms: from capture until a verdict is useless to the gate; None: no end.
-        simulated: true for anything but a live camera.
-        policy: when retention is full, make the source wait (`block`) or give up the oldest frame (`drop_oldest`).
-        retain_frames: kept with their pixels at most.
-        retain_bytes: likewise.
-        heartbeat_s: a worker silent for this long is dead.
-        ack_timeout_s: an unanswered frame goes to another worker after this long.
-        max_attempts: a frame taken back this often ends as `worker_error`.
-        key: file of the camera's own key pair; with it both sockets let in nobody but who is listed.
-        workers: folder with the public keys (`*.pub`) of those who may work; by default `workers` beside the key.
-        viewers: folder with those of who may watch; by default `viewers` beside the key.
-        insecure: bind to addresses that other machines can reach, without keys.
-        state: folder for the journal, which ends the frames of a publisher that was killed; None: there is none.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    camera: CameraName
-    work: str = "tcp://127.0.0.1:5555"
-    live: str = "tcp://127.0.0.1:5556"
-    recipe: RecipeName | None = None
-    budget_ms: float | None = Field(default=None, gt=0, le=86_400_000)
-    simulated: bool = True
-    policy: Policy = "block"
-    retain_frames: int = Field(default=512, ge=1)
-    retain_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
-    heartbeat_s: float = Field(default=5.0, gt=0)
-    ack_timeout_s: float = Field(default=30.0, gt=0)
-    max_attempts: int = Field(default=3, ge=1, le=100)
-    key: KeyFile | None = None
-    workers: Path | None = None
-    viewers: Path | None = None
-    insecure: bool = False
-    state: Path | None = None
-
-    def limits(self) -> Limits:
-        """The bounds of retention."""
-        return Limits(
-            frames=self.retain_frames,
-            pixel_bytes=self.retain_bytes,
-            heartbeat_s=self.heartbeat_s,
-            ack_timeout_s=self.ack_timeout_s,
-            max_attempts=self.max_attempts,
-        )
+__all__ = ["FramePublisher", "PublisherSettings"]  # what a camera program needs
 
 
 class FramePublisher:
@@ -156,13 +111,38 @@ class FramePublisher:
             BadFrame: the picture can't be described by a header; no frame was captured.
             PublisherClosed: likewise.
         """
-        frame = make_frame(self._tag(part_id, trigger, view), image, color=color, meta=meta)
+        tag = self._tag(part_id=part_id, trigger=trigger, view=view)
+        frame = make_frame(tag, image, color=color, meta=meta)
         self._hand_over(frame, size=len(frame.payload))
         return frame.header.id
 
-    def give_up(self, reason: GoneReason, *, part_id: str | None = None, trigger: int | None = None) -> FrameId:
+    def publish_payload(self, payload: bytes, picture: Picture, part: PartTag) -> FrameId:
+        """Publishes one frame whose pixels are bytes already, raw or encoded; they travel on as they are.
+
+        Args:
+            payload: what `picture` says it is.
+            picture: encoding, shape, dtype, colour, meta.
+            part: what is known of the part; where its recipe or budget is None, the publisher's own settings hold.
+
+        Raises:
+            BadFrame: the payload's size is not what `picture` says; no frame was captured.
+            PublisherClosed: no frame was captured.
+        """
+        frame = frame_of(self._tag(**part.model_dump(include=set(PartTag.model_fields))), picture, payload)
+        self._hand_over(frame, size=len(payload))
+        return frame.header.id
+
+    def give_up(
+        self,
+        reason: GoneReason,
+        *,
+        part_id: str | None = None,
+        trigger: int | None = None,
+        view: str | None = None,
+        recipe: str | None = None,
+    ) -> FrameId:
         """Ends a frame that was captured but can't be published (torn, unreadable): it still gets its verdict."""
-        tag = self._tag(part_id, trigger, None)
+        tag = self._tag(part_id=part_id, trigger=trigger, view=view, recipe=recipe)
         self._hand_over((tag, reason), size=0)
         return tag.id
 
@@ -237,20 +217,19 @@ class FramePublisher:
         if self._doorkeeper is not None:
             self._doorkeeper.close()
 
-    def _tag(self, part_id: str | None, trigger: int | None, view: str | None) -> FrameTag:
+    def _tag(self, **part: object) -> FrameTag:
+        settings = self.settings
+        fields = {
+            "camera": settings.camera,
+            "session": self.session,
+            "seq": self._seq,
+            "captured_ns": time.time_ns(),
+            "budget_ms": settings.budget_ms,
+            "recipe": settings.recipe,
+            "simulated": settings.simulated,
+        }
         try:
-            return FrameTag(
-                camera=self.settings.camera,
-                session=self.session,
-                seq=self._seq,
-                captured_ns=time.time_ns(),
-                budget_ms=self.settings.budget_ms,
-                recipe=self.settings.recipe,
-                part_id=part_id,
-                trigger=trigger,
-                view=view,
-                simulated=self.settings.simulated,
-            )
+            return FrameTag.model_validate({**fields, **{key: it for key, it in part.items() if it is not None}})
         except ValidationError as error:
             raise BadFrame(first_fault(error)) from error
 

@@ -1,24 +1,52 @@
-"""Where frames come from. A source is an iterable of `Capture`; it knows nothing of sockets."""
+"""Where frames come from: a source is a stream of captures. Here the folder of pictures; `push` is the other."""
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
 
-from producers.errors import SourceError
-from producers.frame import Color, Image
+from producers.errors import BadFrame, SourceError
+from producers.frame import Color, FrameId, Image, PartTag
+from producers.publisher import FramePublisher
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+NAP_S = 0.1  # a source that waits looks this often whether it is to stop
+
+
+class Capture(Protocol):
+    """One captured frame, readable or not. It ends as one verdict."""
+
+    @property
+    def part(self) -> PartTag:
+        """What is known of its part, for the verdict of a capture that can't be published."""
+
+    def publish(self, publisher: FramePublisher) -> FrameId:
+        """Publishes it.
+
+        Raises:
+            BadFrame: it can't be read; no frame was captured.
+        """
+
+
+class Source(Protocol):
+    """Whatever yields captures."""
+
+    @property
+    def total(self) -> int | None:
+        """How many captures it will yield; None: no end."""
+
+    def captures(self, *, stopping: Callable[[], bool]) -> Generator[Capture, None, None]:
+        """Yields captures until there are no more, or it is to stop. Closing the generator frees what it holds."""
 
 
 @dataclass(frozen=True)
-class Capture:
-    """One captured picture.
+class StoredPicture:
+    """A picture from a file.
 
     Attributes:
         image: `(H, W)` or `(H, W, 3)`; None if the source has a picture that can't be read.
@@ -29,6 +57,21 @@ class Capture:
     image: Image | None
     color: Color
     part_id: str
+
+    @property
+    def part(self) -> PartTag:
+        """The file's path stands for the part."""
+        return PartTag(part_id=self.part_id)
+
+    def publish(self, publisher: FramePublisher) -> FrameId:
+        """Publishes its pixels.
+
+        Raises:
+            BadFrame: it can't be read, or is no picture that a frame can hold.
+        """
+        if self.image is None:
+            raise BadFrame("not a picture")
+        return publisher.publish(self.image, color=self.color, part_id=self.part_id)
 
 
 class FolderSource:
@@ -57,30 +100,43 @@ class FolderSource:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def total(self) -> int | None:
+        """The pictures there are, unless they come again and again."""
+        return None if self.loop else len(self.paths)
+
     def captures(
-        self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
-    ) -> Iterator[Capture]:
+        self,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Generator[StoredPicture, None, None]:
         """The captures, paced.
 
         Args:
+            stopping: whether to end.
             clock: monotonic seconds.
             sleep: waits that many seconds.
         """
         start, count = clock(), 0
         while True:
             for path in self.paths:
-                if self.rate:
-                    sleep(max(0.0, start + count / self.rate - clock()))
+                due = start + count / self.rate if self.rate else start
+                while not stopping() and (left := due - clock()) > 0:
+                    sleep(min(left, NAP_S))
+                if stopping():
+                    return
                 count += 1
                 yield self._read(path)
             if not self.loop:
                 return
 
-    def _read(self, path: Path) -> Capture:
+    def _read(self, path: Path) -> StoredPicture:
         inside = path.relative_to(self.root).as_posix()
         part_id = os.fsencode(inside).decode("utf-8", "replace")[-256:]  # a name that is no text, or a very long one
         image = _read_picture(path)
-        return Capture(image, "mono" if image is not None and image.ndim == 2 else "bgr", part_id)
+        return StoredPicture(image, "mono" if image is not None and image.ndim == 2 else "bgr", part_id)
 
 
 def _read_picture(path: Path) -> Image | None:

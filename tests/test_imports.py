@@ -45,6 +45,7 @@ def test_sockets_live_in_few_places(path: Path) -> None:
             "producers/keys.py",
             "producers/publisher.py",
             "producers/dispatch.py",
+            "producers/push.py",
             "worker/intake.py",
             "worker/link.py",
             "worker/check.py",

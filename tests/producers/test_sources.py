@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from producers.errors import SourceError
-from producers.sources import Capture, FolderSource
+from producers.sources import FolderSource, StoredPicture
 
 GREY = np.full((4, 6), 90, np.uint8)
 COLOUR = np.dstack([np.full((4, 6), value, np.uint8) for value in (10, 20, 30)])
@@ -35,7 +35,7 @@ def save(path: Path, image: np.ndarray = COLOUR) -> None:
     assert cv2.imwrite(str(path), image)
 
 
-def only(source: FolderSource) -> Capture:
+def only(source: FolderSource) -> StoredPicture:
     captures = list(source.captures())
     assert len(captures) == 1
     return captures[0]

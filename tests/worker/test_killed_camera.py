@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 pytest.importorskip("torch")
 
-from producers.publisher import Policy, PublisherSettings
+from producers.publisher import PublisherSettings
+from producers.settings import Policy
 from producers.record import read_record
 from tests.worker.processes import eventually, stored_verdicts
 from worker.bench.null import RECIPE, start_null_worker
