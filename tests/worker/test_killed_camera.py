@@ -17,8 +17,8 @@ from pydantic import SecretStr
 pytest.importorskip("torch")
 
 from producers.publisher import PublisherSettings
-from producers.settings import Policy
 from producers.record import read_record
+from producers.settings import Policy
 from tests.worker.processes import eventually, stored_verdicts
 from worker.bench.null import RECIPE, start_null_worker
 from worker.demo.processes import free_ports
