@@ -1,8 +1,10 @@
 """One production line in Redis: its keys, and a connection with nothing left to defaults."""
 
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
@@ -11,6 +13,23 @@ from redis.retry import Retry
 
 from producers.frame import FrameId
 from worker.errors import ResultsUnavailable
+from worker.faults import fault_of
+
+# redis-py takes the code off an error's text and makes it a class.
+CODES: dict[type[BaseException], str] = {
+    redis.exceptions.AskError: "ASK",
+    redis.exceptions.AuthenticationError: "NOAUTH",
+    redis.exceptions.BusyLoadingError: "LOADING",
+    redis.exceptions.ClusterCrossSlotError: "CROSSSLOT",
+    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+    redis.exceptions.MovedError: "MOVED",
+    redis.exceptions.NoPermissionError: "NOPERM",
+    redis.exceptions.NoScriptError: "NOSCRIPT",
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.TryAgainError: "TRYAGAIN",
+}
 
 
 @dataclass(frozen=True)
@@ -36,19 +55,95 @@ class LineKeys:
 def connect(url: str, *, timeout_s: float) -> "redis.Redis":
     """A client that never retries by itself (a retried XADD would write twice) and never waits for ever.
 
+    Args:
+        url: `redis://`, `unix://`, or `rediss://` for TLS, whose certificates stand in the query: `ssl_ca_certs`,
+            `ssl_certfile`, `ssl_keyfile`.
+        timeout_s: for connecting, and for one answer.
+
     Raises:
         ResultsUnavailable: the URL can't be read. Nothing is connected yet.
     """
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
         )
-    except ValueError as error:
+        client.connection_pool.make_connection()  # not connected: an option that nobody knows shows here
+    except (ValueError, TypeError, redis.RedisError) as error:
         raise ResultsUnavailable(f"{without_secrets(url)} is not a Redis URL: {error}") from error
+    return client
+
+
+class Server:
+    """A Redis, dialled when it is first asked, and anew after every failure. One thread at a time.
+
+    No connection outlives an error: after a failover the name may lead elsewhere. A node of a cluster that says which
+    node has the line (MOVED) is believed until the next error. All keys of a line live in one slot, so one node is all
+    that is needed.
+
+    Args:
+        url: of Redis.
+        timeout_s: for one answer.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        self.url, self._timeout_s = url, timeout_s
+        self._redis = connect(url, timeout_s=timeout_s)
+        places = self._redis.connection_pool.connection_kwargs
+        self._home = {key: places[key] for key in ("host", "port") if key in places}  # empty for unix://
+
+    @contextmanager
+    def asked(self) -> "Iterator[redis.Redis]":
+        """The client, for a few commands.
+
+        Raises:
+            ResultsUnavailable: one of them failed. The next call dials anew.
+        """
+        try:
+            with redis_errors(self.url):
+                yield self._redis
+        except ResultsUnavailable as error:
+            self._redis.connection_pool.disconnect()
+            if self._home:
+                host, port = error.node or (self._home["host"], self._home["port"])
+                place = {"host": host or self._home["host"], "port": port}
+                self._redis.connection_pool.connection_kwargs.update(place)
+            raise
+
+    def run_script(self, text: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int) -> list[Any]:
+        """Runs a script, and waits until replicas have what it wrote.
+
+        Raises:
+            ResultsUnavailable: no answer, or too few replicas in half the time for an answer. The script may have run.
+        """
+        with self.asked() as client:
+            sha = client.register_script(text).sha
+            answer, *copies = self._evaluate(client, sha, keys=keys, args=args, replicas=replicas)
+            if isinstance(answer, redis.exceptions.NoScriptError):
+                client.script_load(text)
+                answer, *copies = self._evaluate(client, sha, keys=keys, args=args, replicas=replicas)
+            for reply in (answer, *copies):
+                if isinstance(reply, Exception):
+                    raise reply
+            if copies and copies[0] < replicas:
+                raise redis.ResponseError(f"unreplicated: {copies[0]} replicas have it, {replicas} asked for")
+            return cast(list[Any], answer)
+
+    def _evaluate(
+        self, client: "redis.Redis", sha: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int
+    ) -> list[Any]:
+        pipe = client.pipeline(transaction=False)
+        pipe.evalsha(sha, len(keys), *keys, *args)
+        if replicas:  # WAIT speaks of what came over its own connection: hence in one go
+            pipe.wait(replicas, int(self._timeout_s * 500))
+        return pipe.execute(raise_on_error=False)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._redis.close()
 
 
 @contextmanager
@@ -56,9 +151,25 @@ def redis_errors(url: str) -> Iterator[None]:
     """Maps whatever Redis or its client raises to `ResultsUnavailable`, naming the server without its password."""
     try:
         yield
-    except (redis.RedisError, OSError) as error:
+    except (redis.RedisError, OSError, UnicodeError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ResultsUnavailable(f"Redis at {without_secrets(url)}: {text}") from error
+        node = (error.host, error.port) if isinstance(error, redis.exceptions.MovedError) else None
+        said = f"{_code(error)} {text}"
+        raise ResultsUnavailable(f"Redis at {without_secrets(url)}: {text}", fault=fault_of(said), node=node) from error
+
+
+def _code(error: BaseException) -> str:
+    """What redis-py's class of an error, or its cause, stands for."""
+    if type(error) in CODES:
+        return CODES[type(error)]
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "tls:"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, (redis.TimeoutError, TimeoutError)):
+        return "timeout:"
+    return "unreachable:" if isinstance(error, (redis.ConnectionError, OSError)) else ""
 
 
 def without_secrets(url: str) -> str:
