@@ -92,8 +92,8 @@ class Server:
     def __init__(self, url: str, *, timeout_s: float) -> None:
         self.url, self._timeout_s = url, timeout_s
         self._redis = connect(url, timeout_s=timeout_s)
-        places = self._redis.connection_pool.connection_kwargs
-        self._home = {key: places[key] for key in ("host", "port") if key in places}  # empty for unix://
+        options = self._redis.connection_pool.connection_kwargs
+        self._home = {key: options[key] for key in ("host", "port") if key in options}  # empty for unix://
 
     @contextmanager
     def asked(self) -> "Iterator[redis.Redis]":
@@ -106,11 +106,12 @@ class Server:
             with redis_errors(self.url):
                 yield self._redis
         except ResultsUnavailable as error:
-            self._redis.connection_pool.disconnect()
+            pool = self._redis.connection_pool
+            pool.disconnect()
             if self._home:
                 host, port = error.node or (self._home["host"], self._home["port"])
-                place = {"host": host or self._home["host"], "port": port}
-                self._redis.connection_pool.connection_kwargs.update(place)
+                pool.connection_kwargs.update(host=host or self._home["host"], port=port)
+                pool.reset()  # a connection, though closed, would remember where it led
             raise
 
     def run_script(self, text: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int) -> list[Any]:
