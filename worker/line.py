@@ -1,10 +1,11 @@
 """One production line in Redis: its keys, and a connection with nothing left to defaults."""
 
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
@@ -14,6 +15,8 @@ from redis.retry import Retry
 from producers.frame import FrameId
 from worker.errors import ResultsUnavailable
 from worker.faults import fault_of
+
+T = TypeVar("T")
 
 # redis-py takes the code off an error's text and makes it a class.
 CODES: dict[type[BaseException], str] = {
@@ -61,7 +64,7 @@ def connect(url: str, *, timeout_s: float) -> "redis.Redis":
         timeout_s: for connecting, and for one answer.
 
     Raises:
-        ResultsUnavailable: the URL can't be read. Nothing is connected yet.
+        ResultsUnavailable: the URL can't be read, or a file that it names. Nothing is connected yet.
     """
     try:
         client = redis.Redis.from_url(
@@ -72,6 +75,10 @@ def connect(url: str, *, timeout_s: float) -> "redis.Redis":
             health_check_interval=0,
         )
         client.connection_pool.make_connection()  # not connected: an option that nobody knows shows here
+        options = client.connection_pool.connection_kwargs
+        for option in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+            if options.get(option) and not Path(options[option]).is_file():
+                raise ValueError(f"{option} names {options[option]}, which is no file")
     except (ValueError, TypeError, redis.RedisError) as error:
         raise ResultsUnavailable(f"{without_secrets(url)} is not a Redis URL: {error}") from error
     return client
@@ -113,6 +120,21 @@ class Server:
                 pool.connection_kwargs.update(host=host or self._home["host"], port=port)
                 pool.reset()  # a connection, though closed, would remember where it led
             raise
+
+    def ask(self, command: "Callable[[redis.Redis], T]") -> T:
+        """One command that may be sent twice, because a cluster may say once that another node has the line.
+
+        Raises:
+            ResultsUnavailable: it failed.
+        """
+        try:
+            with self.asked() as client:
+                return command(client)
+        except ResultsUnavailable as error:
+            if error.node is None:
+                raise
+        with self.asked() as client:
+            return command(client)
 
     def run_script(self, text: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int) -> list[Any]:
         """Runs a script, and waits until replicas have what it wrote.

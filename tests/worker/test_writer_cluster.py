@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.worker.processes import eventually, stored_verdicts
 from tests.worker.sinks import Stored, put, sink_at, writing
 from worker.demo.processes import free_ports
+from worker.reader import ResultReader
 
 
 @contextmanager
@@ -60,4 +62,7 @@ def test_a_line_that_lives_on_another_node_is_followed_there_and_back(tmp_path: 
                 put(writer, 0 if node is second else 1)
                 assert stored.wait_for(1 if node is second else 2)
                 assert len(stored_verdicts(node.url, line)) == 1
+                for server in (first, second):  # a reader finds it from either node
+                    assert len(list(islice(ResultReader(server.url, line).follow(start="0"), 1))) == 1
+                    assert next(ResultReader(server.url, line).follow_group(f"g{server.port}", "c")).tag.seq >= 0
                 ask(node, "FLUSHALL")
