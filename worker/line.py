@@ -142,27 +142,31 @@ class Server:
         Raises:
             ResultsUnavailable: no answer, or too few replicas in half the time for an answer. The script may have run.
         """
-        with self.asked() as client:
-            sha = client.register_script(text).sha
-            answer, *copies = self._evaluate(client, sha, keys=keys, args=args, replicas=replicas)
-            if isinstance(answer, redis.exceptions.NoScriptError):
-                client.script_load(text)
-                answer, *copies = self._evaluate(client, sha, keys=keys, args=args, replicas=replicas)
-            for reply in (answer, *copies):
-                if isinstance(reply, Exception):
-                    raise reply
-            if copies and copies[0] < replicas:
-                raise redis.ResponseError(f"unreplicated: {copies[0]} replicas have it, {replicas} asked for")
-            return cast(list[Any], answer)
+        answer, *copies = self.ask(lambda client: self._evaluate(client, text, keys=keys, args=args, replicas=replicas))
+        if copies and copies[0] < replicas:
+            said = f"unreplicated: {copies[0]} replicas have it, {replicas} asked for"
+            raise ResultsUnavailable(f"Redis at {without_secrets(self.url)}: {said}", fault=fault_of(said))
+        return cast(list[Any], answer)
 
     def _evaluate(
-        self, client: "redis.Redis", sha: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int
+        self, client: "redis.Redis", text: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int
     ) -> list[Any]:
-        pipe = client.pipeline(transaction=False)
-        pipe.evalsha(sha, len(keys), *keys, *args)
-        if replicas:  # WAIT speaks of what came over its own connection: hence in one go
-            pipe.wait(replicas, int(self._timeout_s * 500))
-        return pipe.execute(raise_on_error=False)
+        """The script's answer and, if asked for, how many replicas have what it wrote."""
+        script, replies = client.register_script(text), list[Any]()
+        for known in (True, False):
+            if not known:
+                client.script_load(text)
+            pipe = client.pipeline(transaction=False)
+            pipe.evalsha(script.sha, len(keys), *keys, *args)
+            if replicas:  # WAIT speaks of what came over its own connection: hence in one go
+                pipe.wait(replicas, int(self._timeout_s * 500))
+            replies = pipe.execute(raise_on_error=False)
+            if not isinstance(replies[0], redis.exceptions.NoScriptError):
+                break
+        for error in replies:
+            if isinstance(error, Exception):
+                raise error
+        return replies
 
     def close(self) -> None:
         """Closes the connection."""

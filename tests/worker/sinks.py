@@ -3,7 +3,10 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
+
+import redis
 
 from producers.frame import FrameId
 from tests.worker.frames import verdict
@@ -59,3 +62,10 @@ def writing(sink: ResultSink, stored: Stored, *, limit: int = 1000) -> Iterator[
 def put(writer: ResultWriter, *seqs: int, **more: object) -> None:
     for seq in seqs:
         writer.put(verdict(seq, **more), now=time.monotonic())  # type: ignore[arg-type]  # fields of the tag
+
+
+def command(url: str, *words: str | int) -> Any:
+    """What Redis answers to a command, over a connection of its own."""
+    with closing(redis.Redis.from_url(url)) as client:
+        run: Any = client.execute_command
+        return run(*words)

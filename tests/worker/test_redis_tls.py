@@ -35,8 +35,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         openssl(*new, "-keyout", f"{authority}.key", "-out", f"{authority}.crt", folder=folder)
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n", encoding="utf-8")
     for name in ("server", "client"):
-        new = ("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}")
-        openssl(*new, "-keyout", f"{name}.key", "-out", f"{name}.csr", folder=folder)
+        ask = ("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}")
+        openssl(*ask, "-keyout", f"{name}.key", "-out", f"{name}.csr", folder=folder)
         sign = ("x509", "-req", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
         openssl(*sign, "-extfile", "names", "-in", f"{name}.csr", "-out", f"{name}.crt", folder=folder)
     return folder

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from tests.conftest import RedisServer, stop_redis
 from tests.worker.frames import verdict
 from tests.worker.processes import eventually
 from tests.worker.secured import start_secured
-from tests.worker.sinks import Stored, now_judged, put, sink_at, writing
+from tests.worker.sinks import Stored, command, now_judged, put, sink_at, writing
 from worker.check import examine
 from worker.errors import ResultsUnavailable
 from worker.line import LineKeys
@@ -40,9 +39,8 @@ def url_of(server: RedisServer, user: str) -> str:
     return server.url.replace("//", f"//{user}:secret@")
 
 
-def ask(server: RedisServer, user: str, *command: object) -> Any:
-    with closing(redis.Redis.from_url(url_of(server, user))) as client:
-        return client.execute_command(*command)  # type: ignore[arg-type]
+def ask(server: RedisServer, user: str, *words: str | int) -> Any:
+    return command(url_of(server, user), *words)
 
 
 def test_as_shipped_the_file_is_valid_and_lets_nobody_in(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import redis
 from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.worker.frames import verdict
 from tests.worker.processes import eventually, stored_verdicts
-from tests.worker.sinks import now_judged, sink_at
+from tests.worker.sinks import command, now_judged, sink_at
 from worker.errors import ResultsUnavailable
 from worker.faults import fault_of
 from worker.line import LineKeys
@@ -106,7 +106,7 @@ def test_a_user_who_lacks_a_command_of_the_script_leaves_neither_an_entry_nor_a_
     own_redis: RedisServer, line: str, denied: str
 ) -> None:
     client = redis.Redis.from_url(own_redis.url)
-    client.execute_command("ACL", "SETUSER", "half", "on", ">secret", "~*", "+@all", f"-{denied}")
+    command(own_redis.url, "ACL", "SETUSER", "half", "on", ">secret", "~*", "+@all", f"-{denied}")
     half = sink_at(own_redis.url.replace("//", "//half:secret@"), line)
     for _ in range(3):
         words = half.store(now_judged(verdict(1), verdict(2)))

@@ -6,12 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import redis
 from structlog.testing import capture_logs
 
 from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.worker.processes import eventually, stored_verdicts
-from tests.worker.sinks import Stored, put, sink_at, writing
+from tests.worker.sinks import Stored, command, put, sink_at, writing
 from worker.demo.processes import free_ports
 from worker.reader import ResultReader
 
@@ -30,8 +29,9 @@ def nodes(folder: Path, count: int) -> Iterator[list[RedisServer]]:
         yield servers
 
 
-def ask(server: RedisServer, *command: object) -> Any:
-    return redis.Redis.from_url(server.url, decode_responses=True).execute_command(*command)  # type: ignore[arg-type]
+def ask(server: RedisServer, *words: str | int) -> Any:
+    answer = command(server.url, *words)
+    return answer.decode() if isinstance(answer, bytes) else answer
 
 
 def test_verdicts_wait_while_the_cluster_serves_no_slots_and_are_then_stored_once_and_in_order(

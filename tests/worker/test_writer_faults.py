@@ -4,9 +4,10 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 
 from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.worker.processes import eventually, stored_verdicts
-from tests.worker.sinks import Stored, put, sink_at, writing
+from tests.worker.sinks import Stored, command, put, sink_at, writing
 from worker.demo.processes import free_ports
 from worker.line import LineKeys
 
@@ -26,7 +27,7 @@ LOGIN = "//w:secret@"
 def durable_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis that keeps what it answered for, with a user `w` that may do everything."""
     server = start_redis(tmp_path, *DURABLE)
-    client_of(server).execute_command("ACL", "SETUSER", "w", "on", ">secret", "~*", "&*", "+@all")
+    command(server.url, "ACL", "SETUSER", "w", "on", ">secret", "~*", "&*", "+@all")
     yield server
     stop_redis(server)
 
@@ -40,7 +41,7 @@ def killed(server: RedisServer, line: str) -> Iterator[None]:
     stop_redis(server)
     yield
     server.process = start_redis(server.folder, *DURABLE, port=server.port).process
-    client_of(server).execute_command("ACL", "SETUSER", "w", "on", ">secret", "~*", "&*", "+@all")
+    command(server.url, "ACL", "SETUSER", "w", "on", ">secret", "~*", "&*", "+@all")
 
 
 @contextmanager
@@ -52,9 +53,9 @@ def stopped(server: RedisServer, line: str) -> Iterator[None]:
 
 @contextmanager
 def paused(server: RedisServer, line: str) -> Iterator[None]:
-    client_of(server).execute_command("CLIENT", "PAUSE", 600_000, "WRITE")
+    command(server.url, "CLIENT", "PAUSE", 600_000, "WRITE")
     yield
-    client_of(server).execute_command("CLIENT", "UNPAUSE")
+    command(server.url, "CLIENT", "UNPAUSE")
 
 
 def configured(option: str, wrong: str, right: str) -> Callable[[RedisServer, str], AbstractContextManager[None]]:
@@ -69,9 +70,9 @@ def configured(option: str, wrong: str, right: str) -> Callable[[RedisServer, st
 
 @contextmanager
 def replica(server: RedisServer, line: str) -> Iterator[None]:
-    client_of(server).execute_command("REPLICAOF", "127.0.0.1", free_ports(1)[0])
+    command(server.url, "REPLICAOF", "127.0.0.1", free_ports(1)[0])
     yield
-    client_of(server).execute_command("REPLICAOF", "NO", "ONE")
+    command(server.url, "REPLICAOF", "NO", "ONE")
 
 
 @contextmanager
@@ -93,10 +94,10 @@ def wrong_type(server: RedisServer, line: str) -> Iterator[None]:
 def user_is(*rules: str) -> Callable[[RedisServer, str], AbstractContextManager[None]]:
     @contextmanager
     def broken(server: RedisServer, line: str) -> Iterator[None]:
-        client_of(server).execute_command("ACL", "SETUSER", "w", *rules)
-        client_of(server).execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        command(server.url, "ACL", "SETUSER", "w", *rules)
+        command(server.url, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         yield
-        client_of(server).execute_command("ACL", "SETUSER", "w", "resetpass", ">secret", "~*", "+@all")
+        command(server.url, "ACL", "SETUSER", "w", "resetpass", ">secret", "~*", "+@all")
 
     return broken
 
@@ -120,9 +121,8 @@ def busy(server: RedisServer, line: str) -> Iterator[None]:
 @contextmanager
 def crowded(server: RedisServer, line: str) -> Iterator[None]:
     client = client_of(server)
-    client.ping()
     client.config_set("maxclients", 1)
-    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    client.client_kill_filter(_type="normal", skipme=True)
     yield
     client.config_set("maxclients", 100)
 
@@ -134,16 +134,16 @@ def disk_gone(server: RedisServer, line: str) -> Iterator[None]:
     client.config_set("save", "3600 1000000")
     dump.mkdir()
     client.bgsave()
-    assert eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")  # type: ignore[index]
+    assert eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
     yield
     dump.rmdir()
     assert eventually(lambda: saved(client))
 
 
 def saved(client: "redis.Redis") -> bool:
-    if not client.info("persistence")["rdb_bgsave_in_progress"]:  # type: ignore[index]
+    if not client.info("persistence")["rdb_bgsave_in_progress"]:
         client.bgsave()
-    return bool(client.info("persistence")["rdb_last_bgsave_status"] == "ok")  # type: ignore[index]
+    return bool(client.info("persistence")["rdb_last_bgsave_status"] == "ok")
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,9 @@ def test_verdicts_wait_while_redis_takes_none_and_are_then_stored_once_and_in_or
     assert len(said(logs)) == len(set(said(logs)))  # each fault is said once, however often it was tried
 
 
-def said(logs: "list[object]") -> list[str]:
+def said(logs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The faults that the writer named for the whole line, in order."""
-    return [entry["fault"] for entry in logs if "takes no verdicts" in entry["event"]]  # type: ignore[index]
+    return [entry["fault"] for entry in logs if "takes no verdicts" in entry["event"]]
 
 
 def test_verdicts_that_were_being_stored_when_redis_was_killed_stand_once_and_in_order(
