@@ -1,8 +1,11 @@
 """One production line in Redis: its keys, and a connection with nothing left to defaults."""
 
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
@@ -11,6 +14,25 @@ from redis.retry import Retry
 
 from producers.frame import FrameId
 from worker.errors import ResultsUnavailable
+from worker.faults import fault_of
+
+T = TypeVar("T")
+
+# redis-py takes the code off an error's text and makes it a class.
+CODES: dict[type[BaseException], str] = {
+    redis.exceptions.AskError: "ASK",
+    redis.exceptions.AuthenticationError: "NOAUTH",
+    redis.exceptions.BusyLoadingError: "LOADING",
+    redis.exceptions.ClusterCrossSlotError: "CROSSSLOT",
+    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+    redis.exceptions.MovedError: "MOVED",
+    redis.exceptions.NoPermissionError: "NOPERM",
+    redis.exceptions.NoScriptError: "NOSCRIPT",
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.TryAgainError: "TRYAGAIN",
+}
 
 
 @dataclass(frozen=True)
@@ -36,19 +58,119 @@ class LineKeys:
 def connect(url: str, *, timeout_s: float) -> "redis.Redis":
     """A client that never retries by itself (a retried XADD would write twice) and never waits for ever.
 
+    Args:
+        url: `redis://`, `unix://`, or `rediss://` for TLS, whose certificates stand in the query: `ssl_ca_certs`,
+            `ssl_certfile`, `ssl_keyfile`.
+        timeout_s: for connecting, and for one answer.
+
     Raises:
-        ResultsUnavailable: the URL can't be read. Nothing is connected yet.
+        ResultsUnavailable: the URL can't be read, or a file that it names. Nothing is connected yet.
     """
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
         )
-    except ValueError as error:
+        client.connection_pool.make_connection()  # not connected: an option that nobody knows shows here
+        options = client.connection_pool.connection_kwargs
+        for option in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+            if options.get(option) and not Path(options[option]).is_file():
+                raise ValueError(f"{option} names {options[option]}, which is no file")
+    except (ValueError, TypeError, redis.RedisError) as error:
         raise ResultsUnavailable(f"{without_secrets(url)} is not a Redis URL: {error}") from error
+    return client
+
+
+class Server:
+    """A Redis, dialled when it is first asked, and anew after every failure. One thread at a time.
+
+    No connection outlives an error: after a failover the name may lead elsewhere. A node of a cluster that says which
+    node has the line (MOVED) is believed until the next error. All keys of a line live in one slot, so one node is all
+    that is needed.
+
+    Args:
+        url: of Redis.
+        timeout_s: for one answer.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        self.url, self._timeout_s = url, timeout_s
+        self._redis = connect(url, timeout_s=timeout_s)
+        options = self._redis.connection_pool.connection_kwargs
+        self._home = {key: options[key] for key in ("host", "port") if key in options}  # empty for unix://
+
+    @contextmanager
+    def asked(self) -> "Iterator[redis.Redis]":
+        """The client, for a few commands.
+
+        Raises:
+            ResultsUnavailable: one of them failed. The next call dials anew.
+        """
+        try:
+            with redis_errors(self.url):
+                yield self._redis
+        except ResultsUnavailable as error:
+            pool = self._redis.connection_pool
+            pool.disconnect()
+            if self._home:
+                host, port = error.node or (self._home["host"], self._home["port"])
+                pool.connection_kwargs.update(host=host or self._home["host"], port=port)
+                pool.reset()  # a connection, though closed, would remember where it led
+            raise
+
+    def ask(self, command: "Callable[[redis.Redis], T]") -> T:
+        """One command that may be sent twice, because a cluster may say once that another node has the line.
+
+        Raises:
+            ResultsUnavailable: it failed.
+        """
+        try:
+            with self.asked() as client:
+                return command(client)
+        except ResultsUnavailable as error:
+            if error.node is None:
+                raise
+        with self.asked() as client:
+            return command(client)
+
+    def run_script(self, text: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int) -> list[Any]:
+        """Runs a script, and waits until replicas have what it wrote.
+
+        Raises:
+            ResultsUnavailable: no answer, or too few replicas in half the time for an answer. The script may have run.
+        """
+        answer, *copies = self.ask(lambda client: self._evaluate(client, text, keys=keys, args=args, replicas=replicas))
+        if copies and copies[0] < replicas:
+            said = f"unreplicated: {copies[0]} replicas have it, {replicas} asked for"
+            raise ResultsUnavailable(f"Redis at {without_secrets(self.url)}: {said}", fault=fault_of(said))
+        return cast(list[Any], answer)
+
+    def _evaluate(
+        self, client: "redis.Redis", text: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int
+    ) -> list[Any]:
+        """The script's answer and, if asked for, how many replicas have what it wrote."""
+        script, replies = client.register_script(text), list[Any]()
+        for known in (True, False):
+            if not known:
+                client.script_load(text)
+            pipe = client.pipeline(transaction=False)
+            pipe.evalsha(script.sha, len(keys), *keys, *args)
+            if replicas:  # WAIT speaks of what came over its own connection: hence in one go
+                pipe.wait(replicas, int(self._timeout_s * 500))
+            replies = pipe.execute(raise_on_error=False)
+            if not isinstance(replies[0], redis.exceptions.NoScriptError):
+                break
+        for error in replies:
+            if isinstance(error, Exception):
+                raise error
+        return replies
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._redis.close()
 
 
 @contextmanager
@@ -56,9 +178,25 @@ def redis_errors(url: str) -> Iterator[None]:
     """Maps whatever Redis or its client raises to `ResultsUnavailable`, naming the server without its password."""
     try:
         yield
-    except (redis.RedisError, OSError) as error:
+    except (redis.RedisError, OSError, UnicodeError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ResultsUnavailable(f"Redis at {without_secrets(url)}: {text}") from error
+        node = (error.host, error.port) if isinstance(error, redis.exceptions.MovedError) else None
+        said = f"{_code(error)} {text}"
+        raise ResultsUnavailable(f"Redis at {without_secrets(url)}: {text}", fault=fault_of(said), node=node) from error
+
+
+def _code(error: BaseException) -> str:
+    """What redis-py's class of an error, or its cause, stands for."""
+    if type(error) in CODES:
+        return CODES[type(error)]
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "tls:"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, (redis.TimeoutError, TimeoutError)):
+        return "timeout:"
+    return "unreachable:" if isinstance(error, (redis.ConnectionError, OSError)) else ""
 
 
 def without_secrets(url: str) -> str:

@@ -6,12 +6,17 @@
 -- then, for each verdict: its bit; valid_until_us or ''; when it was judged, on this clock, in microseconds; and
 --                  its fields, name and value in turn
 --
--- Returns, for each verdict: {'stored', id} | {'late', id} | {'duplicate', ''} | {'error', what Redis said}
+-- Returns, for each verdict: {'stored', id} | {'late', id} | {'duplicate', ''}
+--                             | {'error', 'seen: ' or 'results: ' by the key, and what Redis said of it}
 local ttl_s, keep_ms, max_entries, count = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local answers = {}
 local at = 5
+
+local function refusal(key, reply)
+  return type(reply) == 'table' and reply.err and {'error', key .. ': ' .. reply.err}
+end
 
 for index = 2, #KEYS do
   local bit, valid_until_us, judged_us = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -35,21 +40,25 @@ for index = 2, #KEYS do
   fields[place['latency_us']] = stages .. comma .. string.format('"store": %d}', store_us)
 
   local seen = redis.pcall('GETBIT', KEYS[index], bit)
-  if type(seen) == 'table' and seen.err then
-    answers[#answers + 1] = {'error', seen.err}
+  local answer = refusal('seen', seen)
+  if seen == 0 then
+    -- What follows XADD must not fail, or the entry would stand without its bit and be written again with each try. So
+    -- it is tried first, changing nothing: a user who may not SETBIT, a full memory or a wrong type show here.
+    answer = refusal('seen', redis.pcall('SETBIT', KEYS[index], bit, 0))
+      or refusal('seen', redis.pcall('EXPIRE', KEYS[index], ttl_s))
   elseif seen == 1 then
-    answers[#answers + 1] = {'duplicate', ''}
-  else
-    -- XADD before SETBIT: an entry that can't be written must not leave a bit behind.
+    answer = {'duplicate', ''}
+  end
+  if not answer then
+    -- XADD before the bit is set: an entry that can't be written must not leave a bit behind.
     local id = redis.pcall('XADD', KEYS[1], '*', unpack(fields))
-    if type(id) == 'table' and id.err then
-      answers[#answers + 1] = {'error', id.err}
-    else
+    answer = refusal('results', id)
+    if not answer then
       redis.call('SETBIT', KEYS[index], bit, 1)
-      redis.call('EXPIRE', KEYS[index], ttl_s)
-      answers[#answers + 1] = {word, id}
+      answer = {word, id}
     end
   end
+  answers[#answers + 1] = answer
 end
 
 redis.pcall('XTRIM', KEYS[1], 'MINID', '~', string.format('%d', math.floor(now_us / 1000) - keep_ms))

@@ -26,8 +26,9 @@ from worker.judge import judge, refusal
 from worker.link import GoneFrame, LinkSettings
 from worker.recipes import Recipe, load_recipes
 from worker.settings import WorkerSettings
-from worker.sink import ResultSink, ResultWriter
+from worker.sink import ResultSink
 from worker.verdict import Reason, Verdict
+from worker.writer import ResultWriter
 
 log = structlog.get_logger("worker")
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import redis
 
 from worker.errors import ResultError
-from worker.line import LineKeys, connect, redis_errors
+from worker.line import LineKeys, Server
 from worker.verdict import Verdict
 
 BLOCK_MS = 500
@@ -31,7 +31,7 @@ class ResultReader:
     def __init__(self, url: str, line: str, *, unreadable: Callable[[ResultError], None] = lambda error: None) -> None:
         self.url = url
         self.keys = LineKeys(line)
-        self._redis = connect(url, timeout_s=TIMEOUT_S)
+        self._server = Server(url, timeout_s=TIMEOUT_S)
         self._unreadable = unreadable
 
     def follow(self, *, start: str = "now", until: Callable[[], bool] = lambda: False) -> Iterator[Verdict]:
@@ -46,9 +46,7 @@ class ResultReader:
         """
         last = self._newest() if start == "now" else start
         while not until():
-            with redis_errors(self.url):
-                answer = self._redis.xread({self.keys.results: last}, count=100, block=BLOCK_MS)
-            for entry, fields in _entries(answer):
+            for entry, fields in self._after(last):
                 last = entry.decode()
                 yield from self._verdict(entry, fields)
                 if until():
@@ -78,45 +76,54 @@ class ResultReader:
         Raises:
             ResultsUnavailable: Redis is not there.
         """
-        with redis_errors(self.url):
-            self._create_group(group, "$" if start == "now" else start)
+        self._create_group(group, "$" if start == "now" else start)
         unfinished = True  # first what a consumer of this name was given and did not finish, then what is new
         while not until():
-            with redis_errors(self.url):
-                entries = self._next_in_group(
-                    group, consumer, unfinished=unfinished, abandoned_after_s=abandoned_after_s
-                )
+            entries = self._next_in_group(group, consumer, unfinished=unfinished, abandoned_after_s=abandoned_after_s)
             unfinished = unfinished and bool(entries)
             for entry, fields in entries:
                 yield from self._verdict(entry, fields)
-                with redis_errors(self.url):
-                    self._redis.xack(self.keys.results, group, entry)
+                self._acknowledge(group, entry)
 
     def _next_in_group(self, group: str, consumer: str, *, unfinished: bool, abandoned_after_s: float) -> Entries:
         """At most one entry: whatever is fetched beyond the next is out of everybody else's reach."""
         key = self.keys.results
         after = "0" if unfinished else ">"
-        entries = _entries(self._redis.xreadgroup(group, consumer, {key: after}, count=1, block=BLOCK_MS))
+        entries = _entries(
+            self._server.ask(lambda client: client.xreadgroup(group, consumer, {key: after}, count=1, block=BLOCK_MS))
+        )
         if entries or unfinished:
             return entries
         idle_ms = int(abandoned_after_s * 1000)
-        return cast(Entries, cast(Any, self._redis.xautoclaim(key, group, consumer, idle_ms, count=1))[1])
+        claimed: Any = self._server.ask(lambda client: client.xautoclaim(key, group, consumer, idle_ms, count=1))
+        return cast(Entries, claimed[1])
 
     def close(self) -> None:
         """Closes the connection."""
-        self._redis.close()
+        self._server.close()
+
+    def _after(self, last: str) -> Entries:
+        key = self.keys.results
+        return _entries(self._server.ask(lambda client: client.xread({key: last}, count=100, block=BLOCK_MS)))
+
+    def _acknowledge(self, group: str, entry: bytes) -> None:
+        self._server.ask(lambda client: client.xack(self.keys.results, group, entry))
 
     def _newest(self) -> str:
-        with redis_errors(self.url):
-            newest = cast(Entries, self._redis.xrevrange(self.keys.results, count=1))
+        newest = cast(Entries, self._server.ask(lambda client: client.xrevrange(self.keys.results, count=1)))
         return newest[0][0].decode() if newest else "0-0"
 
     def _create_group(self, group: str, start: str) -> None:
-        try:
-            self._redis.xgroup_create(self.keys.results, group, id=start, mkstream=True)
-        except redis.ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+        """Creates the group where it isn't there yet; a reader beside this one may have been first."""
+
+        def create(client: "redis.Redis") -> None:
+            try:
+                client.xgroup_create(self.keys.results, group, id=start, mkstream=True)
+            except redis.ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+        self._server.ask(create)
 
     def _verdict(self, entry: bytes, fields: dict[bytes, bytes]) -> Iterator[Verdict]:
         try:

@@ -36,7 +36,11 @@ class WorkerSettings(DaemonSettings):
 
     Attributes:
         line: name of the production line; results go to `{line}:results`.
-        redis: URL; `redis://`, `rediss://` or `unix://`.
+        redis: URL; `redis://`, `unix://`, or `rediss://HOST:PORT/0?ssl_ca_certs=FILE` for TLS (also `ssl_certfile`,
+            `ssl_keyfile`). After a failure it is dialled anew: a name that follows a failover is followed.
+        durability: when a verdict counts as stored. `memory`: Redis has answered; what it loses in a crash is up to its
+            own `appendfsync`. `replica`: one replica has it too (WAIT), at the price of a round trip; a failover to
+            another replica can still lose it.
         recipes: directory of bundles, one directory a recipe.
         cameras: by name.
         key: file of this worker's own key pair, for cameras with a `server_key`.
@@ -57,6 +61,7 @@ class WorkerSettings(DaemonSettings):
 
     line: LineName = "line"
     redis: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    durability: Literal["memory", "replica"] = "memory"
     recipes: Path = Path("recipes")
     cameras: dict[CameraName, CameraSettings] = Field(min_length=1)
     key: KeyFile | None = None

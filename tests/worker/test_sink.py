@@ -1,32 +1,20 @@
 """The sink: one verdict a frame, whatever is sent again, on a real Redis."""
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
-from producers.frame import FrameId
 from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.worker.frames import verdict
-from tests.worker.processes import stored_verdicts
+from tests.worker.processes import eventually, stored_verdicts
+from tests.worker.sinks import command, now_judged, sink_at
 from worker.errors import ResultsUnavailable
+from worker.faults import fault_of
 from worker.line import LineKeys
-from worker.sink import Judged, ResultSink, ResultWriter
-from worker.verdict import Verdict
-
-
-def sink_at(url: str, line: str, *, keep_s: float = 1e6, max_results: int = 10_000) -> ResultSink:
-    sink = ResultSink(url, line, timeout_s=1.0, keep_s=keep_s, max_results=max_results)
-    sink.sample_clock()
-    return sink
-
-
-def now_judged(*verdicts: Verdict) -> list[Judged]:
-    return [Judged(verdict, time.monotonic()) for verdict in verdicts]
+from worker.sink import ResultSink
 
 
 def test_a_verdict_is_stored_with_all_that_was_said(redis_url: str, line: str) -> None:
@@ -94,7 +82,7 @@ def test_a_stream_of_a_wrong_type_refuses_and_leaves_no_bit_behind(redis_url: st
     client.set(LineKeys(line).results, "not a stream")
     sink = sink_at(redis_url, line)
     (word,) = sink.store(now_judged(verdict(1)))
-    assert word.startswith("error: WRONGTYPE")
+    assert word.startswith("error: results: WRONGTYPE")
     client.delete(LineKeys(line).results)
     assert sink.store(now_judged(verdict(1))) == ["stored"]
 
@@ -113,101 +101,53 @@ def test_a_redis_that_is_not_there_is_named_without_its_password(line: str) -> N
     assert "secret" not in str(caught.value)
 
 
-class Stored:
-    """Collects what a writer reports."""
-
-    def __init__(self) -> None:
-        self.frames: list[FrameId] = []
-        self.changed = threading.Condition()
-
-    def __call__(self, frames: list[FrameId]) -> None:
-        with self.changed:
-            self.frames += frames
-            self.changed.notify_all()
-
-    def wait_for(self, count: int, timeout_s: float = 10) -> bool:
-        with self.changed:
-            return self.changed.wait_for(lambda: len(self.frames) >= count, timeout_s)
-
-
-@pytest.fixture
-def stored() -> Stored:
-    return Stored()
-
-
-@pytest.fixture
-def writer(own_redis: RedisServer, line: str, stored: Stored) -> Iterator[ResultWriter]:
-    writer = ResultWriter(sink_at(own_redis.url, line), "w1", limit=50, stored=stored)
-    writer.start()
-    yield writer
-    writer.close()
-
-
-def put(writer: ResultWriter, *seqs: int) -> None:
-    for seq in seqs:
-        writer.put(verdict(seq), now=time.monotonic())
-
-
-def test_the_writer_reports_only_what_is_stored(writer: ResultWriter, stored: Stored, own_redis: RedisServer) -> None:
-    put(writer, *range(100))
-    assert stored.wait_for(100)
-    assert [frame.seq for frame in stored.frames] == list(range(100))
-
-
-def test_a_worker_that_writes_is_online(writer: ResultWriter, own_redis: RedisServer, line: str) -> None:
-    client = redis.Redis.from_url(own_redis.url)
-    ends = time.monotonic() + 5
-    while not client.exists(LineKeys(line).worker("w1")) and time.monotonic() < ends:
-        time.sleep(0.01)
-    assert 0 < int(client.ttl(LineKeys(line).worker("w1"))) <= 10
-
-
-def test_verdicts_wait_while_redis_is_stopped_and_are_stored_in_order_when_it_goes_on(
-    writer: ResultWriter, stored: Stored, own_redis: RedisServer, line: str
-) -> None:
-    put(writer, 0)
-    assert stored.wait_for(1)
-    os.kill(own_redis.process.pid, signal.SIGSTOP)
-    put(writer, *range(1, 60))
-    assert writer.full
-    time.sleep(1.5)  # longer than an answer may take: the script's reply is lost, not the script
-    assert [frame.seq for frame in stored.frames] == [0]
-    os.kill(own_redis.process.pid, signal.SIGCONT)
-    assert stored.wait_for(60)
-    assert [read.tag.seq for read in stored_verdicts(own_redis.url, line)] == list(range(60))
-
-
-def test_verdicts_survive_a_redis_that_is_killed_and_comes_back(
-    writer: ResultWriter, stored: Stored, own_redis: RedisServer, line: str
-) -> None:
-    stop_redis(own_redis)
-    put(writer, *range(5))
-    time.sleep(0.3)
-    assert stored.frames == []
-    again = start_redis(own_redis.folder, port=own_redis.port)
-    try:
-        assert stored.wait_for(5)
-        assert [read.tag.seq for read in stored_verdicts(again.url, line)] == list(range(5))
-    finally:
-        stop_redis(again)
-
-
-def test_a_full_redis_holds_verdicts_back_until_there_is_room(
-    writer: ResultWriter, stored: Stored, own_redis: RedisServer
+@pytest.mark.parametrize("denied", ["getbit", "setbit", "expire", "xadd"])
+def test_a_user_who_lacks_a_command_of_the_script_leaves_neither_an_entry_nor_a_bit(
+    own_redis: RedisServer, line: str, denied: str
 ) -> None:
     client = redis.Redis.from_url(own_redis.url)
+    command(own_redis.url, "ACL", "SETUSER", "half", "on", ">secret", "~*", "+@all", f"-{denied}")
+    half = sink_at(own_redis.url.replace("//", "//half:secret@"), line)
+    for _ in range(3):
+        words = half.store(now_judged(verdict(1), verdict(2)))
+        assert [fault_of(word).name for word in words] == ["permission", "permission"]
+    assert client.xlen(LineKeys(line).results) == 0
+    assert sink_at(own_redis.url, line).store(now_judged(verdict(1), verdict(2))) == ["stored", "stored"]
+
+
+def test_a_full_memory_leaves_neither_an_entry_nor_a_bit(own_redis: RedisServer, line: str) -> None:
+    client, sink = redis.Redis.from_url(own_redis.url), sink_at(own_redis.url, line)
     client.config_set("maxmemory", "1")
-    put(writer, 0, 1)
-    time.sleep(0.5)
-    assert stored.frames == []
+    assert [fault_of(word).name for word in sink.store(now_judged(verdict(1)))] == ["memory"]
     client.config_set("maxmemory", "0")
-    assert stored.wait_for(2)
+    assert client.xlen(LineKeys(line).results) == 0
+    assert sink.store(now_judged(verdict(1))) == ["stored"]
 
 
-def test_draining_says_how_many_are_left(writer: ResultWriter, own_redis: RedisServer) -> None:
-    put(writer, 0)
-    assert writer.drain(5.0) == 0
-    os.kill(own_redis.process.pid, signal.SIGSTOP)
-    put(writer, 1, 2)
-    assert writer.drain(0.2) == 2
-    os.kill(own_redis.process.pid, signal.SIGCONT)
+def test_a_script_that_redis_forgot_is_loaded_again(own_redis: RedisServer, line: str) -> None:
+    sink = sink_at(own_redis.url, line)
+    sink.store(now_judged(verdict(1)))
+    redis.Redis.from_url(own_redis.url).script_flush()
+    assert sink.store(now_judged(verdict(2))) == ["stored"]
+
+
+def test_with_replica_durability_a_verdict_counts_once_a_replica_has_it(
+    own_redis: RedisServer, line: str, tmp_path: Path
+) -> None:
+    sink = sink_at(own_redis.url, line, replicas=1)
+    with pytest.raises(ResultsUnavailable) as caught:
+        sink.store(now_judged(verdict(1)))
+    assert caught.value.fault.name == "unreplicated"
+    (tmp_path / "replica").mkdir()
+    replica = start_redis(tmp_path / "replica", "--replicaof", "127.0.0.1", str(own_redis.port))
+    try:
+        assert eventually(lambda: _linked(replica))
+        assert sink.store(now_judged(verdict(1), verdict(2))) == ["duplicate", "stored"]
+        assert [read.tag.seq for read in stored_verdicts(replica.url, line)] == [1, 2]
+    finally:
+        stop_redis(replica)
+
+
+def _linked(replica: RedisServer) -> bool:
+    info: Any = redis.Redis.from_url(replica.url).info("replication")
+    return bool(info["master_link_status"] == "up")
