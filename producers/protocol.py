@@ -15,10 +15,12 @@ from producers.errors import ProtocolError
 from producers.frame import CameraName, Count, FrameTag, RecipeName, first_fault
 
 FRAME = b"1F"
-MAX_CONTROL_BYTES = 4 << 20  # a HELLO may list 20,000 frames that wait for Redis
+MAX_CONTROL_BYTES = 4 << 20  # a HELLO may list 40,000 frames that wait for Redis
+MAX_LISTED = 65_536
+CREDIT_BYTES = 256 << 20
 
 GoneReason = Literal["expired", "bad_frame", "no_recipe", "worker_error", "lost"]
-Ids = tuple[Annotated[str, Field(max_length=128)], ...]
+Ids = Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=MAX_LISTED)]
 
 
 class Message(BaseModel):
@@ -31,15 +33,20 @@ class Message(BaseModel):
 
 
 class Hello(Message):
-    """Worker to publisher, first of all: who I am. Resets credit, takes back frames that it doesn't list as held."""
+    """Worker to publisher, first of all: who I am. Resets credit, takes back frames that it doesn't list as held.
+
+    It is never sent a frame above `max_frame_bytes`, nor more than `credit_bytes` that it has not judged, except that
+    one frame always fits.
+    """
 
     kind = b"1H"
     in_payload = ("held",)
     name: Annotated[str, Field(min_length=1, max_length=128)]
     incarnation: Annotated[str, Field(min_length=1, max_length=64)]
     camera: CameraName
-    recipes: tuple[RecipeName, ...]
+    recipes: Annotated[tuple[RecipeName, ...], Field(max_length=1024)]
     max_frame_bytes: Count
+    credit_bytes: Count = CREDIT_BYTES
     longest_batch_ms: Annotated[float, Field(ge=0, le=3_600_000)]
     held: Ids = ()
 
@@ -96,7 +103,7 @@ class Gone(Message):
     kind = b"1G"
     in_payload = ("frames",)
     reason: GoneReason
-    frames: tuple[FrameTag, ...]
+    frames: Annotated[tuple[FrameTag, ...], Field(max_length=MAX_LISTED)]
 
 
 class Pong(Message):
