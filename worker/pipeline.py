@@ -83,6 +83,8 @@ class Pipeline:
             longest_batch_ms=longest_s * 1000,
             ping_s=settings.ping_s,
             key=settings.key_pair(),
+            credit_bytes=settings.credit_bytes,
+            hold_frames=settings.hold_verdicts,
         )
         self.intake = Intake(
             settings.cameras,
