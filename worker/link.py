@@ -101,7 +101,7 @@ class Link:
         socket.setsockopt(zmq.LINGER, 200)
         socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a peer that isn't there
         socket.setsockopt(zmq.SNDHWM, 10_000)
-        socket.setsockopt(zmq.RCVHWM, 10_000)  # credit bounds what comes in, long before this
+        socket.setsockopt(zmq.RCVHWM, 1000)  # credit bounds what comes in; this, what a hostile publisher sends
         socket.setsockopt(zmq.MAXMSGSIZE, self.settings.max_frame_bytes + 65_536)
         socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
