@@ -10,6 +10,7 @@ import zmq
 
 from producers.errors import ProtocolError
 from producers.frame import Frame, FrameTag
+from producers.kept import Peer
 from producers.protocol import (
     FRAME,
     FROM_WORKER,
@@ -29,7 +30,8 @@ from producers.protocol import (
     decode,
     encode,
 )
-from producers.retention import Limits, Peer, Retention
+from producers.retention import Limits, Retention
+from producers.states import PEERS, Answer, Heard
 
 log = structlog.get_logger("publisher")
 
@@ -37,6 +39,9 @@ TICK_MS = 50
 MESSAGES_A_TURN = 256
 GONE_A_MESSAGE = 256
 MAX_GONE_BYTES = 60_000  # a worker takes 64 KiB beside its largest frame; beyond that its socket would go deaf
+MAX_WORKERS = 256
+
+_HEARD = {Credit: Heard.CREDIT, Ping: Heard.PING, Done: Heard.DONE, Busy: Heard.BUSY, Bad: Heard.BAD, Bye: Heard.BYE}
 
 
 class Dispatcher:
@@ -61,7 +66,7 @@ class Dispatcher:
         self.retention = Retention(limits)
         self.stop = False
         self.give_up_waiting = False
-        self.messages_refused = 0
+        self.refusals: dict[Heard, int] = dict.fromkeys(Heard, 0)
         self._work, self._live, self._wake = work, live, wake
         self._poller = zmq.Poller()
         for socket in (work, wake):
@@ -76,6 +81,11 @@ class Dispatcher:
     ) -> None:
         for socket in (self._work, self._live, self._wake):
             socket.close(linger=0)
+
+    @property
+    def messages_refused(self) -> int:
+        """Of all kinds. Any thread."""
+        return sum(self.refusals.values())
 
     def turn(self) -> None:
         """Waits for something to happen, at most one tick, and deals with it."""
@@ -147,47 +157,61 @@ class Dispatcher:
                 peer, *parts = self._work.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            try:
-                self._obey(peer, decode(parts, FROM_WORKER))
-            except ProtocolError as error:
-                self.messages_refused += 1
-                log.warning("message refused", camera=self.camera, error=str(error))
-                if parts and parts[0][:1] != FRAME[:1]:
-                    self._send(peer, encode(Refused(why="this publisher speaks protocol version 1")))
+            self._obey(peer, parts)
 
-    def _obey(self, peer: Peer, message: Message) -> None:
+    def _obey(self, peer: Peer, parts: list[bytes]) -> None:
+        """Does what the table `PEERS` says about a message from this peer."""
+        heard, message, why = self._understand(parts)
         now = time.monotonic()
-        if isinstance(message, Hello):
-            self._greet(peer, message, now)
-            return
-        if peer not in self.retention.workers:
-            self._send(peer, encode(Who()))
-            return
-        match message:
-            case Ping():
+        match PEERS[self.retention.standing(peer), heard], message:
+            case Answer.GREET, Hello():
+                log.info("worker is here", camera=self.camera, worker=message.name, recipes=message.recipes)
+                self.retention.hello(peer, message, now)
+            case Answer.REFUSE, _:
+                self._count(heard, why)
+                self._send(peer, encode(Refused(why=why[:256])))
+            case Answer.ASK, _:
+                self._send(peer, encode(Who()))
+            case Answer.CREDIT, Credit():
+                self.retention.ping(peer, total=message.total, now=now)
+            case Answer.PONG, Ping():
                 self.retention.ping(peer, total=message.total, now=now)
                 self._send(peer, encode(Pong(ping_mono_us=message.mono_us, mono_us=int(now * 1e6))))
-            case Credit():
-                self.retention.ping(peer, total=message.total, now=now)
-            case Done():
+            case Answer.DONE, Done():
                 self.retention.done(peer, stored=message.stored, judged=message.judged)
-            case Busy():
+            case Answer.BUSY, Busy():
                 self.retention.busy(peer, message.id)
-            case Bad():
+            case Answer.BAD, Bad():
                 self.retention.bad(peer, message.n)
-            case Bye():
+            case Answer.LET_GO, Bye():
                 self.retention.bye(peer)
+            case Answer.COUNT, _:
+                self._count(heard, why)
 
-    def _greet(self, peer: Peer, hello: Hello, now: float) -> None:
-        if hello.camera != self.camera:
-            why = f"this is camera {self.camera}, not {hello.camera}"
-            self._send(peer, encode(Refused(why=why)))
-            return
-        if self.retention.is_superseded(hello):
-            self._send(peer, encode(Refused(why=f"a later start of a worker named {hello.name} has taken its place")))
-            return
-        log.info("worker is here", camera=self.camera, worker=hello.name, recipes=hello.recipes)
-        self.retention.hello(peer, hello, now)
+    def _understand(self, parts: list[bytes]) -> tuple[Heard, Message | None, str]:
+        """What this message is, and why it is refused if it is."""
+        try:
+            message = decode(parts, FROM_WORKER)
+        except ProtocolError as error:
+            if parts and parts[0][:1] != FRAME[:1]:
+                return Heard.OTHER_VERSION, None, "this publisher speaks protocol version 1"
+            return Heard.GARBAGE, None, str(error)
+        if not isinstance(message, Hello):
+            return _HEARD[type(message)], message, ""
+        if message.camera != self.camera:
+            return Heard.HELLO_ELSEWHERE, message, f"this is camera {self.camera}, not {message.camera}"
+        if self.retention.is_superseded(message):
+            why = f"a later start of a worker named {message.name} has taken its place"
+            return Heard.HELLO_SUPERSEDED, message, why
+        if len(self.retention.workers) >= MAX_WORKERS:
+            return Heard.HELLO_TOO_MANY, message, f"{MAX_WORKERS} workers are here"
+        return Heard.HELLO, message, ""
+
+    def _count(self, heard: Heard, why: str) -> None:
+        """A peer that floods the socket costs a counter, not a disk full of logs."""
+        self.refusals[heard] += 1
+        say = log.warning if self.refusals[heard] == 1 else log.debug
+        say("message refused, more of its kind are only counted", camera=self.camera, error=why)
 
 
 def _gone(reason: GoneReason, tags: list[FrameTag]) -> Iterator[list[bytes]]:

@@ -11,6 +11,8 @@ from producers.errors import BadFrame
 MAX_SEGMENTS = 4096  # a camera writes about ten
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NO_FRAME_HEADER = {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC lie among the start-of-frame markers C0..CF
+# Without a length, and none belongs before the size: a decoder that steps over one reads on where we would not.
+_STANDALONE = {0x00, 0x01, *range(0xD0, 0xDA)}
 
 
 def encoded_shape(payload: bytes, encoding: str) -> tuple[int, int]:
@@ -42,7 +44,7 @@ def _jpeg_shape(payload: bytes) -> tuple[int, int]:
     at = 2
     for _ in range(MAX_SEGMENTS):
         fill, marker = struct.unpack_from(">BB", payload, at)
-        if fill != 0xFF:
+        if fill != 0xFF or marker in _STANDALONE:
             raise BadFrame("payload is not a JPEG file")
         if marker == 0xFF:  # a fill byte
             at += 1

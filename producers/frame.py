@@ -17,6 +17,7 @@ MAX_HEADER_BYTES = 4096
 MAX_META_BYTES = 1024
 MAX_SEQ = 2**53
 MAX_SIDE = 32_768  # pixels; OpenCV and common sense end about here
+MAX_PIXEL_BYTES = 512 << 20  # decoded: the largest sensors have half of it
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 Color = Literal["bgr", "rgb", "mono", "bayer_rggb", "bayer_bggr", "bayer_grbg", "bayer_gbrg"]
@@ -26,7 +27,10 @@ CameraName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
 RecipeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Count = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
-Crc32 = Annotated[int, Field(ge=0, lt=2**32)]
+Crc32 = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE, strict=True)]
+Coefficient = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+AffineRow = tuple[Coefficient, Coefficient, Coefficient]
 
 # OpenCV names a Bayer pattern by its second row, second column; cameras and this protocol by its first row.
 _DEBAYER = {
@@ -84,10 +88,10 @@ class FrameTag(PartTag):
     camera: CameraName
     session: SessionId
     seq: Count
-    captured_ns: Annotated[int, Field(ge=0, lt=2**63)]
+    captured_ns: Annotated[int, Field(ge=0, lt=2**63, strict=True)]
     simulated: Annotated[bool, Field(strict=True)]
     original: Annotated[str, Field(max_length=128)] | None = None
-    attempt: Annotated[int, Field(ge=1, le=255)] = 1
+    attempt: Annotated[int, Field(ge=1, le=255, strict=True)] = 1
 
     @property
     def id(self) -> FrameId:
@@ -110,7 +114,7 @@ class Picture(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     encoding: Encoding
-    shape: tuple[Annotated[int, Field(ge=1, le=MAX_SIDE)], Annotated[int, Field(ge=1, le=MAX_SIDE)], Literal[1, 3]]
+    shape: tuple[Side, Side, Literal[1, 3]]
     dtype: Literal["uint8", "uint16"]
     color: Color
     meta: dict[str, str] = {}
@@ -128,6 +132,8 @@ class Picture(BaseModel):
             raise ValueError("uint16 frames must have one channel")
         if (self.color in ("bgr", "rgb")) != (self.shape[2] == 3):
             raise ValueError(f"color {self.color} does not fit {self.shape[2]} channel(s)")
+        if self.raw_bytes > MAX_PIXEL_BYTES:
+            raise ValueError(f"shape {self.shape} is more than {MAX_PIXEL_BYTES >> 20} MiB of pixels")
         return self
 
     @property
@@ -149,7 +155,7 @@ class FrameHeader(Picture, FrameTag):
     age_us: Count
     sent_mono_us: Count
     crc32: Crc32
-    transform: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    transform: tuple[AffineRow, AffineRow] | None = None
 
     def tag(self) -> FrameTag:
         """The part of the header that outlives the pixels."""

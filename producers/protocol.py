@@ -7,18 +7,21 @@ control message is JSON, and so is its payload, which holds the lists. Every mes
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from producers.errors import ProtocolError
 from producers.frame import CameraName, Count, FrameTag, RecipeName, first_fault
 
 FRAME = b"1F"
-MAX_CONTROL_BYTES = 4 << 20  # a HELLO may list 20,000 frames that wait for Redis
+MAX_CONTROL_BYTES = 4 << 20  # a HELLO may list 40,000 frames that wait for Redis
+MAX_LISTED = 65_536
+MAX_KEYS = 32
+CREDIT_BYTES = 256 << 20
 
 GoneReason = Literal["expired", "bad_frame", "no_recipe", "worker_error", "lost"]
-Ids = tuple[Annotated[str, Field(max_length=128)], ...]
+Ids = Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=MAX_LISTED), FailFast()]
 
 
 class Message(BaseModel):
@@ -31,15 +34,20 @@ class Message(BaseModel):
 
 
 class Hello(Message):
-    """Worker to publisher, first of all: who I am. Resets credit, takes back frames that it doesn't list as held."""
+    """Worker to publisher, first of all: who I am. Resets credit, takes back frames that it doesn't list as held.
+
+    It is never sent a frame above `max_frame_bytes`, nor more than `credit_bytes` that it has not judged, except that
+    one frame always fits.
+    """
 
     kind = b"1H"
     in_payload = ("held",)
     name: Annotated[str, Field(min_length=1, max_length=128)]
     incarnation: Annotated[str, Field(min_length=1, max_length=64)]
     camera: CameraName
-    recipes: tuple[RecipeName, ...]
+    recipes: Annotated[tuple[RecipeName, ...], Field(max_length=1024), FailFast()]
     max_frame_bytes: Count
+    credit_bytes: Count = CREDIT_BYTES
     longest_batch_ms: Annotated[float, Field(ge=0, le=3_600_000)]
     held: Ids = ()
 
@@ -96,7 +104,7 @@ class Gone(Message):
     kind = b"1G"
     in_payload = ("frames",)
     reason: GoneReason
-    frames: tuple[FrameTag, ...]
+    frames: Annotated[tuple[FrameTag, ...], Field(max_length=MAX_LISTED), FailFast()]
 
 
 class Pong(Message):
@@ -148,8 +156,17 @@ def decode(parts: Sequence[bytes], expected: Sequence[type[Message]]) -> Message
         raise ProtocolError(f"kind {parts[0][:16]!r} is not expected here")
     try:
         header, payload = json.loads(parts[1]), json.loads(parts[2] or b"{}")
-        return found.model_validate({**header, **payload})
+        return found.model_validate(_not_overgrown({**header, **payload}))
     except ValidationError as error:
         raise ProtocolError(f"{found.__name__} can't be read: {first_fault(error)}") from error
     except (ValueError, TypeError, RecursionError) as error:
         raise ProtocolError(f"{found.__name__} can't be read: {str(error).splitlines()[0]}") from error
+
+
+def _not_overgrown(fields: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what no message needs, before validation makes an object of each of a million faults."""
+    lists = [value for value in fields.values() if isinstance(value, list)]
+    objects = [fields, *(item for items in lists for item in items if isinstance(item, dict))]
+    if any(len(items) > MAX_LISTED for items in lists) or any(len(found) > MAX_KEYS for found in objects):
+        raise ValueError(f"more than {MAX_LISTED} items in a list, or {MAX_KEYS} keys in an object")
+    return fields

@@ -1,78 +1,28 @@
 """Which frame is where. Every frame is kept until its verdict is stored; this is where that promise lives.
 
-Pure: no socket, no clock, no thread. The publisher tells it what happened and when, and asks what to send.
-
-A frame's way, and what moves it on:
+Pure: no socket, no clock, no thread. The publisher tells it what happened and when, and asks what to send. What may
+happen to a frame in which state, and what is done then, is the table `FRAMES` of `producers.states`.
 
     WAITING --due--> SENT --judged--> JUDGED --stored--> forgotten
        ^               |                 |
        |               |  worker dead, BUSY, BAD, ack timeout, HELLO without it
        +---------------+                 |
        |  attempt + 1, up to max_attempts v
-       +--given up--> GONE (header only) --due--> GONE, sent --stored--> forgotten
+       +--given up--> GONE (header only) --due--> REPORTED --stored--> forgotten
 """
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from typing import get_args
 
 from producers.frame import Frame, FrameTag
+from producers.kept import Entry, Peer, Worker
 from producers.protocol import GoneReason, Hello
+from producers.states import FRAMES, REASONS, Act, Event, Standing, State
 
-Peer = bytes
-"""A worker's routing id on the work socket."""
-
-
-class State(Enum):
-    """Where a frame is."""
-
-    WAITING = "waiting for a worker"
-    SENT = "with a worker"
-    JUDGED = "judged, its verdict waits for Redis"
-    GONE = "given up, its verdict still to be written"
-
-
-@dataclass
-class Entry:
-    """One frame that is kept."""
-
-    tag: FrameTag
-    frame: Frame | None
-    deadline: float | None
-    state: State = State.WAITING
-    reason: GoneReason = "lost"
-    peer: Peer | None = None
-    sent_at: float = 0.0
-    attempt: int = 1
-    refused_by: set[str] = field(default_factory=set)
-
-    @property
-    def payload_bytes(self) -> int:
-        """Of the pixels still held."""
-        return len(self.frame.payload) if self.frame else 0
-
-
-@dataclass
-class Worker:
-    """A worker that has said HELLO and is believed to live."""
-
-    hello: Hello
-    last_heard: float
-    credit: int = 0
-    sent: int = 0
-    order: dict[int, str] = field(default_factory=dict)
-    leaving: bool = False
-
-    def offers(self, entry: Entry) -> bool:
-        """Whether this worker knows the frame's recipe."""
-        return entry.tag.recipe is None or entry.tag.recipe in self.hello.recipes
-
-    def takes(self, entry: Entry) -> bool:
-        """Whether this worker knows the frame's recipe, is not about to leave, and takes frames of this size."""
-        return not self.leaving and self.offers(entry) and entry.payload_bytes <= self.hello.max_frame_bytes
+REPORTED_AT_ONCE = 4096  # verdicts of given-up frames that one worker is asked for: there is no credit for these
 
 
 @dataclass(frozen=True)
@@ -103,6 +53,7 @@ class Retention:
         self.workers: dict[Peer, Worker] = {}
         self.waiting: list[tuple[int, str]] = []  # a heap: the oldest frame goes first, also one that came back
         self.gone: deque[str] = deque()
+        self._out: dict[str, Entry] = {}  # SENT and REPORTED: what counts against a worker's bounds
         self._superseded: deque[tuple[str, str]] = deque(maxlen=64)
         self.pixel_frames = 0
         self.pixel_bytes = 0
@@ -117,7 +68,7 @@ class Retention:
         tag = frame.header.tag()
         budget = tag.budget_ms
         deadline = None if budget is None else frame.captured_mono + budget / 1000
-        entry = self.entries[str(tag.id)] = Entry(tag, frame, deadline)
+        entry = self.entries[str(tag.id)] = Entry(tag, frame, deadline, size=len(frame.payload))
         heapq.heappush(self.waiting, (tag.seq, str(tag.id)))
         self.pixel_frames += 1
         self.pixel_bytes += entry.payload_bytes
@@ -149,11 +100,11 @@ class Retention:
         while self.waiting:
             entry = self.entries.get(heapq.heappop(self.waiting)[1])
             if entry is not None and entry.state is State.WAITING:
-                self._give_up(entry, "lost")
+                self._happen(entry, Event.SQUEEZED)
                 return True
         sent = next((entry for entry in self.entries.values() if entry.frame is not None), None)
         if sent is not None:
-            self._drop_pixels(sent)
+            self._happen(sent, Event.SQUEEZED)
         return sent is not None
 
     # -- what workers say --------------------------------------------------------------------------------------------
@@ -182,31 +133,17 @@ class Retention:
 
     def done(self, peer: Peer, *, stored: Iterable[str], judged: Iterable[str]) -> None:
         """Verdicts were stored or judged. Only believed of frames that this very worker was sent."""
-        for frame_id in judged:
-            entry = self.entries.get(frame_id)
-            if entry is not None and entry.peer == peer and entry.state is State.SENT:
-                entry.state = State.JUDGED
-                self._drop_pixels(entry)
-                self.counts["judged"] += 1
-        for frame_id in stored:
-            entry = self.entries.get(frame_id)
-            if entry is not None and entry.peer == peer:
-                self._drop_pixels(entry)
-                del self.entries[frame_id]
-                self.counts["stored"] += 1
+        for event, frame_ids in ((Event.JUDGED, judged), (Event.STORED, stored)):
+            for frame_id in frame_ids:
+                self._answered(peer, frame_id, event)
 
     def busy(self, peer: Peer, frame_id: str) -> None:
         """A worker hands a frame back."""
-        entry = self.entries.get(frame_id)
-        if entry is not None and entry.peer == peer and entry.state is State.SENT:
-            self._refused(entry)
-            self._take_back(entry)
+        self._answered(peer, frame_id, Event.BUSY)
 
     def bad(self, peer: Peer, n: int) -> None:
         """The header of the n-th frame that a worker was sent can't be read: the frame ends as `bad_frame`."""
-        entry = self.entries.get(self.workers[peer].order.get(n, ""))
-        if entry is not None and entry.peer == peer and entry.state is State.SENT:
-            self._give_up(entry, "bad_frame")
+        self._answered(peer, self.workers[peer].order.get(n, ""), Event.BAD)
 
     def bye(self, peer: Peer) -> None:
         """A worker is draining: it keeps what it has and gets nothing more."""
@@ -228,39 +165,36 @@ class Retention:
                 dead.append(worker.hello.name)
                 self.lose(peer)
         for entry in list(self.entries.values()):
-            overdue = now - entry.sent_at > self.limits.ack_timeout_s
-            if entry.state is State.SENT and overdue:
-                self._refused(entry)
-                self._take_back(entry)
-            elif entry.state is State.GONE and entry.peer is not None and overdue:
-                self._refused(entry)
-                entry.peer = None
-                self.gone.append(str(entry.tag.id))
-            elif entry.state is State.WAITING and entry.deadline is not None and now > entry.deadline:
-                self._give_up(entry, "expired" if self._known(entry) else "no_recipe")
+            if entry.peer is not None and now - entry.sent_at > self.limits.ack_timeout_s:
+                self._happen(entry, Event.OVERDUE)
+            elif entry.deadline is not None and now > entry.deadline:
+                self._happen(entry, Event.EXPIRED)
         return dead
 
     def give_up_waiting(self) -> None:
         """Gives up every frame that no worker has: nobody will come for it any more."""
         for entry in list(self.entries.values()):
-            if entry.state is State.WAITING:
-                self._give_up(entry, "lost" if self._known(entry) else "no_recipe")
+            self._happen(entry, Event.ABANDONED)
 
     # -- frames out --------------------------------------------------------------------------------------------------
 
     def due(self, now: float) -> Iterator[tuple[Peer, Entry]]:
-        """Who is to be sent what, now. Each pair is marked as sent when it is handed out."""
+        """Who is to be sent what, now. Each pair is marked as sent when it is handed out.
+
+        No worker is sent more frames than its credit, nor more bytes than its `credit_bytes`; one frame always fits.
+        """
         passed_over = []
-        while self.waiting and any(worker.credit > worker.sent for worker in self.workers.values()):
+        crammed: set[Peer] = set()  # the next frame for them waits for room there: no younger one overtakes it
+        while self.waiting and any(w.credit > w.sent for peer, w in self.workers.items() if peer not in crammed):
             entry = self.entries.get(heapq.heappop(self.waiting)[1])
-            if entry is None or entry.state is not State.WAITING:
+            if entry is None or FRAMES[entry.state, Event.DUE] is not Act.SEND:
                 continue  # given up meanwhile
-            peer = self._worker_for(entry)
+            peer = self._worker_for(entry, crammed)
             if peer is not None:
                 self._mark_sent(peer, entry, now)
                 yield peer, entry
             elif self._too_large(entry):
-                self._give_up(entry, "bad_frame")
+                self._happen(entry, Event.UNFIT)
             else:
                 passed_over.append((entry.tag.seq, str(entry.tag.id)))
         for item in passed_over:
@@ -268,14 +202,28 @@ class Retention:
 
     def gone_due(self, now: float) -> Iterator[tuple[Peer, Entry]]:
         """Which given-up frames' verdicts are to be written by whom, now."""
-        while self.gone and (staying := [peer for peer, worker in self.workers.items() if not worker.leaving]):
+        if not self.gone:
+            return
+        asked = Counter(entry.peer for entry in self._out.values() if entry.state is State.REPORTED)
+        while self.gone and (staying := [peer for peer in self._staying() if asked[peer] < REPORTED_AT_ONCE]):
             entry = self.entries.get(self.gone.popleft())
-            if entry is not None and entry.state is State.GONE and entry.peer is None:
+            if entry is not None and FRAMES[entry.state, Event.DUE] is Act.REPORT:
                 willing = [peer for peer in staying if self.workers[peer].hello.name not in entry.refused_by]
                 if not willing:  # each was silent once: round again, Redis may have been away for all
                     entry.refused_by.clear()
-                entry.peer, entry.sent_at = (willing or staying)[0], now
-                yield entry.peer, entry
+                peer = (willing or staying)[0]
+                self._happen(entry, Event.DUE, peer=peer, now=now)
+                asked[peer] += 1
+                yield peer, entry
+
+    def standing(self, peer: Peer) -> Standing:
+        """What is known of a peer."""
+        if peer not in self.workers:
+            return Standing.UNKNOWN
+        return Standing.LEAVING if self.workers[peer].leaving else Standing.PRESENT
+
+    def _staying(self) -> list[Peer]:
+        return [peer for peer, worker in self.workers.items() if not worker.leaving]
 
     def _known(self, entry: Entry) -> bool:
         """Whether the frame's recipe is one that a worker knows; with no worker at all nobody can say that it isn't."""
@@ -291,34 +239,86 @@ class Retention:
         if entry.peer in self.workers:
             entry.refused_by.add(self.workers[entry.peer].hello.name)
 
-    def _worker_for(self, entry: Entry) -> Peer | None:
-        free = [(p, w) for p, w in self.workers.items() if w.takes(entry) and w.credit > w.sent]
-        willing = [(p, w) for p, w in free if w.hello.name not in entry.refused_by]
+    def _worker_for(self, entry: Entry, crammed: set[Peer]) -> Peer | None:
+        """Who gets this frame; whoever it is next for, but has no room for its bytes, is added to `crammed`."""
+        free = {p: w for p, w in self.workers.items() if w.takes(entry) and w.credit > w.sent and p not in crammed}
+        willing = {p: w for p, w in free.items() if w.hello.name not in entry.refused_by}
         if not willing and any(w.takes(entry) and w.hello.name not in entry.refused_by for w in self.workers.values()):
             return None  # somebody who hasn't refused it will be free before long
-        return max(willing or free, key=lambda pair: pair[1].credit - pair[1].sent, default=(None, None))[0]
+        choice = willing or free
+        for peer in sorted(choice, key=lambda peer: choice[peer].sent - choice[peer].credit):
+            if self._fits(peer, entry):
+                return peer
+            crammed.add(peer)
+        return None
+
+    def _fits(self, peer: Peer, entry: Entry) -> bool:
+        in_flight = sum(out.size for out in self._out.values() if out.peer == peer and out.state is State.SENT)
+        return in_flight == 0 or in_flight + entry.size <= self.workers[peer].hello.credit_bytes
 
     def _mark_sent(self, peer: Peer, entry: Entry, now: float) -> None:
         worker = self.workers[peer]
         worker.sent += 1
         worker.order[worker.sent] = str(entry.tag.id)
         worker.order.pop(worker.sent - 4096, None)
-        entry.state, entry.peer, entry.sent_at = State.SENT, peer, now
+        self._happen(entry, Event.DUE, peer=peer, now=now)
 
     def _move(self, old: Peer, new: Peer | None, held: set[str]) -> None:
         """Frames of a worker that is dead (`new` is None) or has a new routing id and holds just `held`."""
         for frame_id, entry in list(self.entries.items()):
-            if entry.peer != old:
-                continue
-            if new is not None and frame_id in held:
-                entry.peer = new
-            elif entry.state is State.JUDGED:
-                self._give_up(entry, "worker_error")
-            elif entry.state is State.GONE:
-                entry.peer = None
-                self.gone.append(frame_id)
-            else:
+            if entry.peer == old:
+                listed = new is not None and frame_id in held
+                self._happen(entry, Event.HELD if listed else Event.DROPPED, peer=new)
+
+    # -- what happens to a frame -------------------------------------------------------------------------------------
+
+    def _answered(self, peer: Peer, frame_id: str, event: Event) -> None:
+        entry = self.entries.get(frame_id)
+        if entry is not None and entry.peer == peer:
+            self._happen(entry, event)
+
+    def _happen(self, entry: Entry, event: Event, *, peer: Peer | None = None, now: float = 0.0) -> None:
+        """Does to a frame what the table says. `peer` and `now` matter only where it goes to a worker."""
+        act = FRAMES[entry.state, event]
+        if act is not Act.STAY and event in (Event.BUSY, Event.OVERDUE):
+            self._refused(entry)
+        match act:
+            case Act.SEND | Act.REPORT:
+                entry.peer, entry.sent_at = peer, now
+                self._place(entry, State.SENT if act is Act.SEND else State.REPORTED)
+            case Act.KEEP_HEADER:
+                self._drop_pixels(entry)
+                self._place(entry, State.JUDGED)
+                self.counts["judged"] += 1
+            case Act.FORGET:
+                self._forget(entry)
+            case Act.FOLLOW:
+                entry.peer = peer
+            case Act.TAKE_BACK:
                 self._take_back(entry)
+            case Act.GIVE_UP:
+                self._give_up(entry, self._reason(entry, event))
+            case Act.DROP_PIXELS:
+                self._drop_pixels(entry)
+            case Act.REPORT_AGAIN:
+                self._await_report(entry)
+
+    def _reason(self, entry: Entry, event: Event) -> GoneReason:
+        unknown = event in (Event.EXPIRED, Event.ABANDONED) and not self._known(entry)
+        return "no_recipe" if unknown else REASONS[event]
+
+    def _place(self, entry: Entry, state: State) -> None:
+        entry.state = state
+        if state in (State.SENT, State.REPORTED):
+            self._out[str(entry.tag.id)] = entry
+        else:
+            self._out.pop(str(entry.tag.id), None)
+
+    def _forget(self, entry: Entry) -> None:
+        self._drop_pixels(entry)
+        self._out.pop(str(entry.tag.id), None)
+        del self.entries[str(entry.tag.id)]
+        self.counts["stored"] += 1
 
     def _take_back(self, entry: Entry) -> None:
         if entry.attempt >= self.limits.max_attempts:
@@ -328,16 +328,22 @@ class Retention:
             self._give_up(entry, "lost")
             return
         entry.attempt += 1
-        entry.state, entry.peer = State.WAITING, None
+        entry.peer = None
+        self._place(entry, State.WAITING)
         heapq.heappush(self.waiting, (entry.tag.seq, str(entry.tag.id)))
         self.counts["resent"] += 1
 
     def _give_up(self, entry: Entry, reason: GoneReason) -> None:
         self._drop_pixels(entry)
-        entry.state, entry.reason, entry.peer = State.GONE, reason, None
-        self.gone.append(str(entry.tag.id))
+        entry.reason = reason
+        self._await_report(entry)
         self.counts["gone"] += 1
         self.gone_by_reason[reason] += 1
+
+    def _await_report(self, entry: Entry) -> None:
+        entry.peer = None
+        self._place(entry, State.GONE)
+        self.gone.append(str(entry.tag.id))
 
     def _drop_pixels(self, entry: Entry) -> None:
         if entry.frame is not None:

@@ -69,6 +69,12 @@ class Batcher:
         most_urgent = min(waiting, key=lambda group: group[0][:2], default=None)
         return self._fill(most_urgent, now) if most_urgent else [], expired
 
+    def take_all(self) -> list[ReceivedFrame]:
+        """All that waits, for somebody else: there is no engine any more."""
+        waiting = [frame for group in self._groups.values() for _, _, frame in group]
+        self._groups.clear()
+        return waiting
+
     def _fill(self, group: list[tuple[float, int, ReceivedFrame]], now: float) -> list[ReceivedFrame]:
         chosen = [heapq.heappop(group)[2]]
         while group and len(chosen) < self.max_batch and chosen[0].header.attempt == 1:

@@ -4,6 +4,7 @@ One DEALER a publisher, all owned by one thread. Takes frames from the wire, han
 threads answer through `done`, `busy` and `beat`.
 """
 
+import dataclasses
 import threading
 import time
 import uuid
@@ -15,7 +16,7 @@ import structlog
 import zmq
 
 from producers.frame import FrameId
-from producers.protocol import Bye
+from worker.admission import REFUSALS
 from worker.batcher import ReceivedFrame
 from worker.link import GoneFrame, Link, LinkSettings
 from worker.settings import CameraSettings
@@ -31,7 +32,7 @@ class Intake:
     Args:
         cameras: by name.
         link: what every link tells its publisher.
-        credit: frames in hand at most, over all cameras.
+        credit: frames in hand at most, over all cameras; each camera has at least one, so that none is left out.
         deliver: called with each frame or given-up frame, from the intake's thread; it must not block.
         paused: whether to grant no more credit for now.
         beat_timeout_s: without a beat of the work loop for this long, no PING is sent: publishers then take their
@@ -55,6 +56,7 @@ class Intake:
         self._wake.bind(self._wake_address)
         self._wakers = threading.local()
         share = max(1, credit // len(cameras))
+        link = dataclasses.replace(link, credit_bytes=link.credit_bytes // len(cameras))
         self._links = {name: Link(self._context, name, camera, link, share=share) for name, camera in cameras.items()}
         self._answers: deque[tuple[str, FrameId, str]] = deque()
         self._beat = time.monotonic()
@@ -93,6 +95,11 @@ class Intake:
         """Frames in hand: received and not stored."""
         return sum(len(link.held) for link in self._links.values())
 
+    @property
+    def refusals(self) -> dict[str, int]:
+        """What publishers sent and was refused, by reason: `worker.admission.REFUSALS`. Any thread."""
+        return {reason: sum(link.admission.refusals[reason] for link in self._links.values()) for reason in REFUSALS}
+
     def close(self) -> None:
         """Ends the thread and closes the sockets."""
         self._stop = True
@@ -112,7 +119,6 @@ class Intake:
             return  # it has wake-ups enough
 
     def _run(self) -> None:
-        said_bye = False
         while not self._stop:
             self._wait()
             now = time.monotonic()
@@ -122,11 +128,7 @@ class Intake:
             self._answer()
             alive = now - self._beat < self._beat_timeout_s
             for link in self._links.values():
-                link.keep_up(now, alive=alive, paused=self._paused() or self._leaving)
-            if self._leaving and not said_bye:
-                said_bye = True
-                for link in self._links.values():
-                    link.send(Bye())
+                link.keep_up(now, alive=alive, paused=self._paused(), leaving=self._leaving)
         self._answer()
         for link in self._links.values():
             link.close()

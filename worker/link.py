@@ -9,14 +9,16 @@ from typing import Any
 import structlog
 import zmq
 
-from producers.errors import BadFrame, ProtocolError
+from producers.errors import ProtocolError
 from producers.frame import FrameHeader, FrameId, FrameTag
 from producers.keys import KeyPair
 from producers.protocol import (
+    CREDIT_BYTES,
     FRAME,
     FROM_PUBLISHER,
     Bad,
     Busy,
+    Bye,
     Credit,
     Done,
     Gone,
@@ -29,6 +31,8 @@ from producers.protocol import (
     decode,
     encode,
 )
+from producers.states import LINKS, Arrival, Step, Tie
+from worker.admission import Admission
 from worker.batcher import ReceivedFrame
 from worker.settings import CameraSettings
 
@@ -36,6 +40,7 @@ log = structlog.get_logger("intake")
 
 DEAF_AFTER_PONGS = 3
 SHUT_OUT_S = 3.0  # a handshake takes milliseconds; a busy publisher may need longer
+MESSAGES_A_TURN = 256  # a publisher that floods its socket must not starve the others
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class LinkSettings:
         longest_batch_ms: measured at warm-up.
         ping_s: between heartbeats.
         key: the worker's own, for cameras with a `server_key`.
+        credit_bytes: of frames not judged yet, at most, over all cameras; one frame a camera always fits.
+        hold_frames: held of a camera at most before frames without pixels are refused, too.
     """
 
     worker: str
@@ -67,6 +74,8 @@ class LinkSettings:
     longest_batch_ms: float
     ping_s: float
     key: KeyPair | None = None
+    credit_bytes: int = CREDIT_BYTES
+    hold_frames: int = 20_000
 
 
 class Link:
@@ -78,8 +87,8 @@ class Link:
         self.name, self.camera, self.settings, self.share = name, camera, settings, share
         self.held: set[FrameId] = set()  # received and not stored
         self.unjudged: set[FrameId] = set()  # those of them that credit bounds; verdicts that wait have their own bound
-        self.refused = ""
-        self.messages_refused = 0
+        self.admission = Admission(name, hold_frames=settings.hold_frames)
+        self._paused = False
         self._context = context
         self._offset_us: int | None = None
         self._best_rtt_us = math.inf
@@ -92,7 +101,7 @@ class Link:
         socket.setsockopt(zmq.LINGER, 200)
         socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a peer that isn't there
         socket.setsockopt(zmq.SNDHWM, 10_000)
-        socket.setsockopt(zmq.RCVHWM, 10_000)  # credit bounds what comes in, long before this
+        socket.setsockopt(zmq.RCVHWM, 1000)  # credit bounds what comes in; this, what a hostile publisher sends
         socket.setsockopt(zmq.MAXMSGSIZE, self.settings.max_frame_bytes + 65_536)
         socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
@@ -101,7 +110,7 @@ class Link:
         if self.settings.key is not None and self.camera.server_key is not None:
             self.settings.key.introduce(socket, server_key=self.camera.server_key)
         socket.connect(self.camera.endpoint)
-        self._greeted = False
+        self.tie = Tie.DIALLING
         self._received = self._granted = 0
         self._pings_unanswered = 0
         self._next_ping = 0.0
@@ -112,39 +121,26 @@ class Link:
 
     def receive(self, now: float) -> Iterator[ReceivedFrame | GoneFrame]:
         """What has arrived: frames to judge, and frames given up whose verdicts are to be written."""
-        while True:
+        for _ in range(MESSAGES_A_TURN):
             try:
                 parts = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if parts[0] == FRAME and len(parts) == 3:
-                frame = self._frame(parts[1], parts[2], now)
-                if frame is not None:
-                    yield frame
-                continue
-            try:
-                message = decode(parts, FROM_PUBLISHER)
-            except ProtocolError as error:
-                self.messages_refused += 1
-                log.warning("message refused", camera=self.name, error=str(error))
-                continue
-            if isinstance(message, Gone):
-                yield from self._gone(message)
-            else:
-                self._hear(message, now)
+            yield from self._frame(parts, now) if parts[0] == FRAME else self._message(parts, now)
 
-    def _frame(self, header_bytes: bytes, payload: bytes, now: float) -> ReceivedFrame | None:
+    def _frame(self, parts: list[bytes], now: float) -> Iterator[ReceivedFrame]:
         self._received += 1
-        try:
-            header = FrameHeader.from_bytes(header_bytes)
-            if header.camera != self.name:
-                raise BadFrame(f"a frame of camera {header.camera}")
-        except BadFrame as error:
-            log.warning("frame header can't be read", camera=self.name, error=str(error))
-            self.send(Bad(n=self._received))
-            return None
-        if header.id in self.held:
-            return None  # sent twice over a reconnect; the first one is on its way
+        asked_for = self._received <= self._granted
+        arrival, header = self.admission.frame(parts, held=self.held, asked_for=asked_for, now=now)
+        match LINKS[self.tie, arrival]:
+            case Step.TAKE if header is not None:
+                yield self._take(header, parts[2], now)
+            case Step.BAD:
+                self.send(Bad(n=self._received))
+            case Step.HAND_BACK if header is not None:
+                self.send(Busy(id=str(header.id), why="no credit was granted for it"))
+
+    def _take(self, header: FrameHeader, payload: bytes, now: float) -> ReceivedFrame:
         self.held.add(header.id)
         self.unjudged.add(header.id)
         wire_us = header.age_us + self._transit_us(header.sent_mono_us)
@@ -152,11 +148,24 @@ class Link:
         recipe = header.recipe or self.camera.recipe
         return ReceivedFrame(header, payload, recipe, now, wire_us, now - wire_us / 1e6 + budget)
 
-    def _gone(self, message: Gone) -> Iterator[GoneFrame]:
+    def _message(self, parts: list[bytes], now: float) -> Iterator[GoneFrame]:
+        try:
+            message = decode(parts, FROM_PUBLISHER)
+        except ProtocolError as error:
+            self.admission.refuse("garbage", str(error))
+            return
+        if isinstance(message, Gone):
+            yield from self._gone(message, now)
+        else:
+            self._hear(message, now)
+
+    def _gone(self, message: Gone, now: float) -> Iterator[GoneFrame]:
         for tag in message.frames:
-            if tag.camera == self.name and tag.id not in self.held:
-                self.held.add(tag.id)
-                yield GoneFrame(tag, message.reason)
+            if tag.id not in self.held:
+                arrival = self.admission.gone(tag, held=len(self.held), paused=self._paused, now=now)
+                if LINKS[self.tie, arrival] is Step.TAKE:
+                    self.held.add(tag.id)
+                    yield GoneFrame(tag, message.reason)
 
     def _transit_us(self, sent_mono_us: int) -> int:
         """Time on the wire and in socket queues, by the publisher's clock; 0 until that clock is known."""
@@ -167,33 +176,55 @@ class Link:
     def _hear(self, message: Message, now: float) -> None:
         match message:
             case Pong():
-                self._pings_unanswered = 0
-                self._told_shut_out = False
-                rtt_us = now * 1e6 - message.ping_mono_us
-                if rtt_us <= self._best_rtt_us * 1.5:  # a slow answer says little about the other clock
-                    self._best_rtt_us = min(rtt_us, self._best_rtt_us)
-                    self._offset_us = int(message.mono_us + rtt_us / 2 - now * 1e6)
+                if LINKS[self.tie, Arrival.PONG] is Step.SET_CLOCK:
+                    self._set_clock(message, now)
             case Who():
-                self._greeted = False
+                if LINKS[self.tie, Arrival.WHO] is Step.GREET:
+                    self.tie = Tie.DIALLING
             case Refused():
-                self.refused = message.why
-                log.error("publisher refuses this worker", camera=self.name, why=message.why)
+                if LINKS[self.tie, Arrival.REFUSED] is Step.STOP:
+                    self.tie = Tie.REFUSED
+                    log.error("publisher refuses this worker", camera=self.name, why=message.why)
+
+    def _set_clock(self, pong: Pong, now: float) -> None:
+        if self.tie is Tie.GREETING:
+            self.tie = Tie.GREETED
+        self._pings_unanswered = 0
+        self._told_shut_out = False
+        rtt_us = now * 1e6 - pong.ping_mono_us
+        if 0 <= rtt_us <= self._best_rtt_us * 1.5:  # a slow answer says little about the other clock
+            self._best_rtt_us = min(rtt_us, self._best_rtt_us)
+            self._offset_us = int(pong.mono_us + rtt_us / 2 - now * 1e6)
 
     # -- out ---------------------------------------------------------------------------------------------------------
 
-    def keep_up(self, now: float, *, alive: bool, paused: bool) -> None:
-        """Greets, grants credit and pings as due; redials a publisher that has gone deaf or lets nobody in."""
-        if self.refused:
+    def keep_up(self, now: float, *, alive: bool, paused: bool, leaving: bool = False) -> None:
+        """Greets, grants credit and pings as due; redials a publisher that has gone deaf or lets nobody in.
+
+        Args:
+            now: monotonic seconds.
+            alive: whether the work loop is. If not, nothing is asked for: what came would find nobody.
+            paused: whether to grant no more credit for now.
+            leaving: whether to grant none ever again, and to say so.
+        """
+        self._paused = paused
+        if self.tie is Tie.REFUSED or not alive:
             return
         if self._shut_out_since is not None and now - self._shut_out_since > SHUT_OUT_S:
             self._knock_again()
-        if not self._greeted and not self._greet():
+        if self.tie is Tie.DIALLING and not self._greet():
             return
-        total = self._granted if paused else max(self._granted, self._received + self.share - len(self.unjudged))
+        if leaving and self.tie is not Tie.LEAVING and self.send(Bye()):
+            self.tie = Tie.LEAVING
+        if not (paused or leaving):
+            self._grant()
+        if now >= self._next_ping:
+            self._ping(now)
+
+    def _grant(self) -> None:
+        total = max(self._granted, self._received + self.share - len(self.unjudged))
         if total > self._granted and self.send(Credit(total=total)):
             self._granted = total
-        if alive and now >= self._next_ping:
-            self._ping(now)
 
     def _greet(self) -> bool:
         settings = self.settings
@@ -203,18 +234,21 @@ class Link:
             camera=self.name,
             recipes=settings.recipes,
             max_frame_bytes=settings.max_frame_bytes,
+            credit_bytes=settings.credit_bytes,
             longest_batch_ms=settings.longest_batch_ms,
             held=tuple(str(frame) for frame in self.held),
         )
-        if self.send(hello):
-            self._greeted = True
+        sent = self.send(hello)
+        if sent:
+            self.tie = Tie.GREETING
             self._received = self._granted = 0
             self._next_ping = 0.0
-        return self._greeted
+        return sent
 
     def _ping(self, now: float) -> None:
         self._next_ping = now + self.settings.ping_s
-        if self._pings_unanswered >= DEAF_AFTER_PONGS:
+        silent = self._pings_unanswered >= DEAF_AFTER_PONGS
+        if silent and LINKS[self.tie, Arrival.SILENCE] is Step.REDIAL:
             log.warning("publisher does not answer, dialling again", camera=self.name, endpoint=self.camera.endpoint)
             self._redial()
             return

@@ -84,6 +84,8 @@ class Pipeline:
             longest_batch_ms=longest_s * 1000,
             ping_s=settings.ping_s,
             key=settings.key_pair(),
+            credit_bytes=settings.credit_bytes,
+            hold_frames=settings.hold_verdicts,
         )
         self.intake = Intake(
             settings.cameras,
@@ -122,20 +124,34 @@ class Pipeline:
         """The work loop: whenever the engine is free it takes what waits.
 
         Raises:
-            EngineBroken: the engine fails on one frame after another.
+            EngineBroken: the engine fails on one frame after another. What was in hand has gone back by then.
         """
-        while not until():
-            self._turn()
+        try:
+            while not until():
+                self._turn()
+        except EngineBroken:
+            self._leave(self._hand_back)
+            raise
 
     def drain(self) -> None:
         """Finishes what is in hand: no more frames, judge those received, store their verdicts, acknowledge."""
+        self._leave(self._turn)
+
+    def _leave(self, turn: Callable[[], None]) -> None:
         ends = time.monotonic() + self.settings.drain_s
         self.intake.leave()  # publishers send nothing more; what is on the wire still arrives
         settled = time.monotonic() + 0.3
         while time.monotonic() < ends and (self.intake.holding or time.monotonic() < settled):
-            self._turn()
+            turn()
         waiting = self.writer.drain(max(0.0, ends - time.monotonic()))
         log.info("drained", worker=self.settings.name, unstored=waiting, in_hand=self.intake.holding)
+
+    def _hand_back(self) -> None:
+        """A turn without an engine: frames go to other workers at once, not only when this one is missed."""
+        self.intake.beat()
+        self._receive()
+        for frame in self._batcher.take_all():
+            self.intake.busy(frame.header.id, "engine broken")
 
     def _turn(self) -> None:
         self.intake.beat()
@@ -173,8 +189,10 @@ class Pipeline:
         good: list[tuple[ReceivedFrame, Image]] = []
         for frame in batch:
             try:
+                contract = self.recipes[frame.recipe].manifest.contract
+                contract.check_size(*frame.header.shape[:2])  # a small file may claim to be a huge picture
                 image = decode(frame.header, frame.payload)
-                self.recipes[frame.recipe].manifest.contract.check(image)
+                contract.check(image)
             except (BadFrame, ContractError) as error:  # one bad frame never harms its neighbours
                 self._refuse(frame, Reason.BAD_FRAME, str(error))
                 continue
@@ -198,7 +216,7 @@ class Pipeline:
 
     def _after_engine_error(self, frames: list[tuple[ReceivedFrame, Image]], taken: float) -> None:
         """Tries each frame alone, once; one that fails again goes back to its publisher for another worker."""
-        for frame, image in frames:
+        for index, (frame, image) in enumerate(frames):
             started = time.monotonic()
             try:
                 (inspection,) = self._infer([(frame, image)])
@@ -206,6 +224,8 @@ class Pipeline:
                 self.intake.busy(frame.header.id, f"engine error: {str(error)[:200]}")
                 self._strikes.add(frame.header.id)
                 if len(self._strikes) >= ENGINE_STRIKES:
+                    for other, _ in frames[index + 1 :]:
+                        self.intake.busy(other.header.id, "engine broken")
                     raise EngineBroken(f"the engine failed on {len(self._strikes)} frames in a row: {error}") from error
                 continue
             self._strikes.clear()

@@ -11,6 +11,7 @@ from producers.daemon import DaemonSettings
 from producers.errors import SettingsError
 from producers.frame import CameraName, RecipeName
 from producers.keys import KeyFile, KeyPair, PublicKey, read_pair
+from producers.protocol import CREDIT_BYTES
 
 LineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -51,7 +52,8 @@ class WorkerSettings(DaemonSettings):
             `openvino`.
         ping_s: between heartbeats to a publisher.
         max_frame_bytes: largest payload it takes.
-        hold_verdicts: verdicts that wait for Redis at most; then it takes no more frames.
+        credit_bytes: of frames that it has and has not judged, at most; one frame a camera always fits.
+        hold_verdicts: verdicts that wait for Redis at most; then it takes no more frames. All are named in one HELLO.
         keep_results_s: entries older than this are trimmed from the stream.
         max_results: entries in the stream at most.
         redis_timeout_s: for one answer of Redis.
@@ -71,7 +73,8 @@ class WorkerSettings(DaemonSettings):
     engine: Literal["auto", "torch", "openvino"] = "auto"
     ping_s: float = Field(default=1.0, gt=0)
     max_frame_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
-    hold_verdicts: int = Field(default=20_000, ge=1)
+    credit_bytes: int = Field(default=CREDIT_BYTES, ge=1)
+    hold_verdicts: int = Field(default=20_000, ge=1, le=40_000)
     keep_results_s: float = Field(default=7 * 86_400, gt=0)
     max_results: int = Field(default=1_000_000, ge=1)
     redis_timeout_s: float = Field(default=2.0, gt=0)

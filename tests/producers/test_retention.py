@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from producers.frame import Frame, FrameHeader, FrameTag
+from producers.kept import Entry, Peer
 from producers.protocol import GoneReason, Hello
-from producers.retention import Entry, Limits, Peer, Retention, State
+from producers.retention import REPORTED_AT_ONCE, Limits, Retention
+from producers.states import Event, State
 
 SESSION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 A, B = b"peer-a", b"peer-b"
@@ -108,6 +110,63 @@ def test_a_worker_that_says_bye_gets_no_more_and_keeps_what_it_has() -> None:
     assert sent(retention) == []
     retention.done(A, stored=[name_of(0)], judged=[])
     assert list(retention.entries) == [name_of(1)]
+
+
+def test_no_more_bytes_are_with_a_worker_than_it_asked_for() -> None:
+    retention = kept(0, 1, 2, size=40)
+    join(retention, A, credit=9, credit_bytes=80)
+    assert sent(retention) == [(A, 0, 1), (A, 1, 1)]
+    retention.done(A, stored=[], judged=[name_of(0)])
+    assert sent(retention) == [(A, 2, 1)]
+
+
+def test_one_frame_fits_however_few_bytes_a_worker_asked_for() -> None:
+    retention = kept(0, 1, size=500)
+    join(retention, A, credit=9, credit_bytes=1)
+    assert sent(retention) == [(A, 0, 1)]
+    retention.done(A, stored=[name_of(0)], judged=[])
+    assert sent(retention) == [(A, 1, 1)]
+
+
+def test_a_large_frame_is_not_overtaken_for_ever_by_small_ones() -> None:
+    retention = kept(0)
+    retention.keep(a_frame(1, size=95))
+    retention.keep(a_frame(2))
+    join(retention, A, credit=9, credit_bytes=100)
+    assert sent(retention) == [(A, 0, 1)]
+    retention.done(A, stored=[name_of(0)], judged=[])
+    assert sent(retention) == [(A, 1, 1)]
+
+
+def test_a_frame_goes_to_who_has_room_for_its_bytes() -> None:
+    retention = kept(0, 1, size=60)
+    join(retention, A, credit=9, credit_bytes=100)
+    join(retention, B, credit=1, credit_bytes=100)
+    assert sent(retention) == [(A, 0, 1), (B, 1, 1)]
+
+
+@pytest.mark.parametrize("how", ["reconnects", "loses its pixels beside the camera"])
+def test_bytes_count_for_as_long_as_the_worker_has_them(how: str) -> None:
+    retention = kept(0, 1, size=60)
+    join(retention, A, credit=9, credit_bytes=100)
+    sent(retention)
+    if how == "reconnects":
+        join(retention, B, credit=9, name=A.decode(), held=[name_of(0)], credit_bytes=100)
+    else:
+        retention._happen(entry_of(retention, 0), Event.SQUEEZED)
+    assert sent(retention) == []
+    retention.done(B if how == "reconnects" else A, stored=[name_of(0)], judged=[])
+    assert [seq for _, seq, _ in sent(retention)] == [1]
+
+
+def test_a_worker_is_asked_for_no_more_verdicts_of_given_up_frames_than_it_can_list_as_held() -> None:
+    retention = Retention(EXACT)
+    for seq in range(REPORTED_AT_ONCE + 1):
+        retention.keep_gone(a_tag(seq), "lost")
+    join(retention, A, credit=0)
+    assert len(gone(retention)) == REPORTED_AT_ONCE
+    retention.done(A, stored=[name_of(0)], judged=[])
+    assert gone(retention) == [(A, REPORTED_AT_ONCE, "lost")]
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from producers.kept import Entry, Peer
 from producers.protocol import Hello
-from producers.retention import Entry, Limits, Peer, Retention, State
+from producers.retention import Limits, Retention
+from producers.states import State
 from tests.producers.test_retention import a_frame, a_hello, a_tag, name_of
 
 LIMITS = Limits(frames=6, pixel_bytes=60, heartbeat_s=5.0, ack_timeout_s=20.0, max_attempts=3)
@@ -38,6 +40,7 @@ class RetentionMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.kept: set[str] = set()
         self.stored: set[str] = set()
+        self.sizes: dict[str, int] = {}
         self.workers: dict[Peer, ModelWorker] = {}
         self.holder: dict[str, Peer] = {}
         self.sent_at: dict[str, float] = {}
@@ -46,8 +49,10 @@ class RetentionMachine(RuleBasedStateMachine):
         return peer in self.workers
 
     @initialize()
-    def begins_with_a_worker_and_a_frame(self) -> None:
-        self.hello(PEERS[0], 1, "one", True, False, 100, [])
+    def begins_with_frames_and_a_worker_that_takes_them_one_at_a_time(self) -> None:
+        self.hello(PEERS[0], 1, "one", True, False, 100, 15, [])
+        self.ping(PEERS[0], 3)
+        self.keep("part", None, 10)
         self.keep("part", None, 10)
 
     # -- frames in ---------------------------------------------------------------------------------------------------
@@ -63,6 +68,7 @@ class RetentionMachine(RuleBasedStateMachine):
         seq = len(self.kept)
         self.retention.keep(a_frame(seq, recipe=recipe, budget_ms=budget_ms, size=size, captured=self.now))
         self.kept.add(name_of(seq))
+        self.sizes[name_of(seq)] = size
 
     @rule()
     def keep_gone(self) -> None:
@@ -89,10 +95,19 @@ class RetentionMachine(RuleBasedStateMachine):
         part=st.booleans(),
         lid=st.booleans(),
         max_frame_bytes=st.sampled_from([5, 100, 1000]),
+        credit_bytes=st.sampled_from([15, 1000]),
         held=some_seqs,
     )
     def hello(
-        self, peer: Peer, name: int, incarnation: str, part: bool, lid: bool, max_frame_bytes: int, held: list[int]
+        self,
+        peer: Peer,
+        name: int,
+        incarnation: str,
+        part: bool,
+        lid: bool,
+        max_frame_bytes: int,
+        credit_bytes: int,
+        held: list[int],
     ) -> None:
         recipes = ["part"] * part + ["lid"] * lid
         hello = a_hello(
@@ -100,6 +115,7 @@ class RetentionMachine(RuleBasedStateMachine):
             incarnation=incarnation,
             recipes=recipes,
             max_frame_bytes=max_frame_bytes,
+            credit_bytes=credit_bytes,
             held=[name_of(seq) for seq in held],
         )
         self.retention.hello(peer, hello, self.now)
@@ -205,6 +221,8 @@ class RetentionMachine(RuleBasedStateMachine):
             worker.sent.append(str(entry.tag.id))
             assert len(worker.sent) <= worker.credit
             self.hand(entry, peer)
+            in_flight = self.sizes_sent_to(peer)
+            assert len(in_flight) == 1 or sum(in_flight) <= worker.hello.credit_bytes
             if peer == failing:
                 self.retention.lose(peer)
                 self.forget(peer)
@@ -215,6 +233,12 @@ class RetentionMachine(RuleBasedStateMachine):
             assert not self.workers[peer].leaving
             assert entry.frame is None
             self.hand(entry, peer)
+
+    def sizes_sent_to(self, peer: Peer) -> list[int]:
+        """Of what this worker has and has not judged, whether its pixels are still kept or not."""
+        mine = [frame_id for frame_id, at in self.holder.items() if at == peer]
+        entries = [self.retention.entries[frame_id] for frame_id in mine]
+        return [self.sizes[str(entry.tag.id)] for entry in entries if entry.state is State.SENT]
 
     def hand(self, entry: Entry, peer: Peer) -> None:
         frame_id = str(entry.tag.id)
@@ -245,6 +269,14 @@ class RetentionMachine(RuleBasedStateMachine):
         for frame_id, peer in holders.items():
             assert peer in self.workers
             assert self.holder.get(frame_id, peer) == peer
+
+    @invariant()
+    def what_counts_against_a_worker_is_just_what_it_has_not_answered(self) -> None:
+        entries = self.retention.entries.items()
+        out = {frame_id for frame_id, entry in entries if entry.state in (State.SENT, State.REPORTED)}
+        assert set(self.retention._out) == out
+        at_work = (State.SENT, State.JUDGED, State.REPORTED)
+        assert all((entry.peer is not None) == (entry.state in at_work) for _, entry in entries)
 
     @invariant()
     def counts_add_up(self) -> None:

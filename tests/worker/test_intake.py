@@ -2,19 +2,22 @@
 
 import queue
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zmq
 
 from producers.frame import FrameId
-from producers.keys import KeyPair
 from producers.protocol import (
     FRAME,
     FROM_WORKER,
     Bad,
+    Busy,
     Credit,
     Done,
     Gone,
@@ -33,6 +36,7 @@ from worker.batcher import ReceivedFrame
 from worker.demo.processes import free_ports
 from worker.intake import Intake
 from worker.link import GoneFrame, LinkSettings
+from worker.sessions import NEW_A_MINUTE
 from worker.settings import CameraSettings
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -41,9 +45,7 @@ PICTURE = np.zeros((8, 8, 3), np.uint8)
 class Taken:
     """An intake and what it delivered."""
 
-    def __init__(
-        self, port: int, *, credit: int, ping_s: float = 0.05, key: KeyPair | None = None, server_key: str | None = None
-    ) -> None:
+    def __init__(self, endpoints: list[str], *, credit: int, server_key: str | None = None, **more: Any) -> None:
         self.inbox: queue.SimpleQueue[ReceivedFrame | GoneFrame] = queue.SimpleQueue()
         self.paused = False
         link = LinkSettings(
@@ -52,12 +54,11 @@ class Taken:
             recipes=("part",),
             max_frame_bytes=1 << 20,
             longest_batch_ms=1.0,
-            ping_s=ping_s,
-            key=key,
+            **{"ping_s": 0.05, **more},
         )
-        camera = CameraSettings(endpoint=f"tcp://127.0.0.1:{port}", recipe="part", server_key=server_key)
+        cameras = [CameraSettings(endpoint=endpoint, recipe="part", server_key=server_key) for endpoint in endpoints]
         self.intake = Intake(
-            {"cam1": camera},
+            {f"cam{number}": camera for number, camera in enumerate(cameras, 1)},
             link,
             credit=credit,
             deliver=self.inbox.put,
@@ -78,8 +79,10 @@ class Taken:
 
 
 @contextmanager
-def taking(port: int, *, credit: int = 100, ping_s: float = 0.05) -> Iterator[Taken]:
-    taken = Taken(port, credit=credit, ping_s=ping_s)
+def taking(*ports: int, credit: int = 100, endpoint: str = "", **more: Any) -> Iterator[Taken]:
+    """An intake whose cameras cam1, cam2... are at these ports."""
+    endpoints = [endpoint] if endpoint else [f"tcp://127.0.0.1:{port}" for port in ports]
+    taken = Taken(endpoints, credit=credit, **more)
     try:
         yield taken
     finally:
@@ -227,6 +230,10 @@ class FakeCamera:
         self.socket.bind(f"tcp://127.0.0.1:{port}")
         self.peer = b""
 
+    def send_frame(self, seq: int, **more: object) -> None:
+        made = frame(seq, **more)
+        self.send(FRAME, made.stamped(now=0, attempt=1).to_bytes(), made.payload)
+
     def expect(self, kind: type[Message]) -> Message:
         ends = time.monotonic() + 5
         while time.monotonic() < ends:
@@ -370,3 +377,115 @@ def test_a_message_that_is_none_costs_nothing(port: int, camera: FakeCamera, par
         got = taken.next()
         assert isinstance(got, GoneFrame)
         assert got.tag.seq == 5
+
+
+# -- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def test_frames_beyond_the_credit_are_handed_back_and_not_kept(port: int, camera: FakeCamera) -> None:
+    with taking(port, credit=2, ping_s=60) as taken:
+        camera.expect(Credit)
+        for seq in range(50):
+            camera.send_frame(seq)
+        handed_back = {message.id for message in (camera.expect(Busy) for _ in range(48)) if isinstance(message, Busy)}
+        assert handed_back == {str(tag(seq).id) for seq in range(2, 50)}
+        assert taken.intake.holding == 2
+        assert taken.intake.refusals["credit"] == 48
+
+
+def test_a_flood_of_sessions_ends_as_bad_frames_and_a_counter(port: int, camera: FakeCamera) -> None:
+    with taking(port, credit=500, ping_s=60) as taken:
+        camera.expect(Credit)
+        for number in range(200):
+            camera.send_frame(0, session=str(uuid.UUID(int=number)))
+        assert eventually(lambda: taken.intake.refusals["session"] >= 200 - NEW_A_MINUTE - 10)
+        bad = camera.expect(Bad)
+        assert isinstance(bad, Bad)
+        assert bad.n > NEW_A_MINUTE
+        camera.send_frame(1, session=str(uuid.UUID(int=0)))  # a session that was there before goes on
+        assert eventually(lambda: taken.intake.holding + taken.intake.refusals["session"] == 201)
+
+
+def test_a_session_of_a_publisher_that_was_killed_may_be_reported_lost_as_a_whole(
+    port: int, camera: FakeCamera
+) -> None:
+    with taking(port, ping_s=60) as taken:
+        camera.expect(Credit)
+        old = str(uuid.UUID(int=99))
+        for start in range(0, 10_000, 500):
+            tags = tuple(tag(seq, session=old) for seq in range(start, start + 500))
+            camera.send(*encode(Gone(reason="lost", frames=tags)))
+        got = [taken.next(timeout_s=20) for _ in range(10_000)]
+        assert {id_of(item).seq for item in got} == set(range(10_000))
+        assert not any(taken.intake.refusals.values())
+
+
+def test_given_up_frames_of_another_camera_or_without_room_are_counted_and_not_kept(
+    port: int, camera: FakeCamera
+) -> None:
+    with taking(port, hold_frames=3, ping_s=60) as taken:
+        camera.expect(Credit)
+        camera.send(*encode(Gone(reason="lost", frames=(tag(0, camera="cam2"),))))
+        camera.send(*encode(Gone(reason="lost", frames=tuple(tag(seq) for seq in range(10)))))
+        assert eventually(lambda: taken.intake.refusals["room"] == 7)
+        assert taken.intake.refusals["camera"] == 1
+        assert taken.intake.holding == 3
+        taken.intake.stored([id_of(taken.next())])
+        camera.expect(Done)
+        camera.send(*encode(Gone(reason="lost", frames=(tag(9),))))  # as the publisher does after its time-out
+        assert eventually(lambda: taken.intake.holding == 3)
+
+
+def test_refusals_are_counted_by_their_reason(port: int, camera: FakeCamera) -> None:
+    with taking(port, ping_s=60) as taken:
+        camera.expect(Credit)
+        camera.send(FRAME, b"{", b"")
+        camera.send(FRAME, b"{}")
+        camera.send(b"1O", b"{}", b"")
+        camera.send_frame(0, camera="cam2")
+        expected = {"unreadable": 2, "garbage": 1, "camera": 1, "session": 0, "credit": 0, "room": 0}
+        assert eventually(lambda: taken.intake.refusals == expected)
+
+
+def test_credit_is_shared_evenly_and_every_camera_has_at_least_one() -> None:
+    ports = free_ports(3)
+    with ExitStack() as stack:
+        taken = stack.enter_context(taking(*ports, credit=2))
+        for number, port in enumerate(ports, 1):
+            publisher = stack.enter_context(publisher_at(port, camera=f"cam{number}"))
+            for _ in range(4):
+                publisher.publish(PICTURE)
+        cameras = [id_of(taken.next()).camera for _ in range(3)]
+        assert sorted(cameras) == ["cam1", "cam2", "cam3"]
+        assert taken.nothing_more()
+
+
+def test_no_more_bytes_are_in_flight_than_the_worker_wants(port: int) -> None:
+    with publisher_at(port) as publisher, taking(port, credit=100, credit_bytes=2 * PICTURE.nbytes + 1) as taken:
+        for _ in range(5):
+            publisher.publish(PICTURE)
+        first = id_of(taken.next())
+        taken.next()
+        assert taken.nothing_more()
+        taken.intake.judged(first)
+        taken.next()
+        assert taken.nothing_more()
+
+
+def test_a_publisher_that_moves_is_found_where_its_address_now_leads(tmp_path: Path) -> None:
+    """An address is looked up anew each time it is dialled; here it is a link in the file system."""
+    address = tmp_path / "work"
+    with ExitStack() as stack:
+        taken = None
+        for place in ("here", "there"):
+            live = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+            fields = {"camera": "cam1", "work": f"ipc://{tmp_path / place}", "live": live}
+            with FramePublisher(PublisherSettings.model_validate(fields)) as publisher:
+                address.unlink(missing_ok=True)
+                address.symlink_to(tmp_path / place)
+                taken = taken or stack.enter_context(taking(endpoint=f"ipc://{address}"))
+                publisher.publish(PICTURE)
+                got = id_of(taken.next(timeout_s=20))
+                assert got.session == publisher.session
+                taken.intake.stored([got])
+                assert eventually(lambda publisher=publisher: publisher.counts()["open"] == 0)

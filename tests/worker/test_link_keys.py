@@ -36,7 +36,7 @@ def said() -> Iterator[Callable[[], str]]:
 @contextmanager
 def taking(port: int, keyring: Keyring) -> Iterator[Taken]:
     """An intake with the key pair of `w1`."""
-    taken = Taken(port, credit=100, key=keyring.pair("w1"), server_key=keyring.server_key)
+    taken = Taken([f"tcp://127.0.0.1:{port}"], credit=100, key=keyring.pair("w1"), server_key=keyring.server_key)
     try:
         yield taken
     finally:
