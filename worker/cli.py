@@ -20,6 +20,7 @@ import model.cli.train
 import model.cli.trust
 import producers.cli
 from producers.daemon import ExitCode
+from worker.bench.cli import transport
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
 LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
@@ -228,6 +229,7 @@ bench = typer.Typer(help="Measure speed, always as ratios within one run.", no_a
 app.add_typer(bench, name="bench")
 command(model.cli.bench.model, into=bench)
 command(model.cli.bench.peers, into=bench)
+command(transport, into=bench)
 
 
 def main() -> None:
