@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from producers.daemon import ExitCode, stop_requested
 from producers.errors import BadFrame
+from producers.memory import keep_freed_memory
 from producers.publisher import FramePublisher, PublisherSettings
 from producers.sources import Capture, FolderSource
 
@@ -37,6 +38,7 @@ def run(
         SettingsError: an unsafe endpoint.
         AddressTaken: an endpoint in use.
     """
+    keep_freed_memory()
     folder = FolderSource(source, loop=loop, rate=rate)
     with FramePublisher(settings) as publisher, stop_requested(publisher.interrupt) as stopping:
         ends = {"work": settings.work, "live": settings.live}

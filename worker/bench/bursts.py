@@ -15,6 +15,7 @@ import zmq
 
 from producers.daemon import configure_logging
 from producers.frame import Image
+from producers.memory import keep_freed_memory
 from producers.publisher import FramePublisher, PublisherSettings
 from worker.errors import WorkerError
 
@@ -105,6 +106,7 @@ def seconds(frames: int, *bursters: Burster) -> float:
 def publish(settings: PublisherSettings, pipe: Connection) -> None:
     """Publishes pictures; a burst ends when every frame's verdict is stored."""
     configure_logging("warning")
+    keep_freed_memory()  # as `sightline camera` does
     with FramePublisher(settings) as publisher:
 
         def burst(frames: int) -> int:
