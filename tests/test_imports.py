@@ -43,6 +43,7 @@ def test_sockets_live_in_few_places(path: Path) -> None:
             "producers/doors.py",
             "producers/publisher.py",
             "producers/dispatch.py",
+            "producers/live.py",
             "worker/intake.py",
             "worker/link.py",
             "worker/check.py",
