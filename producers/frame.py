@@ -1,7 +1,6 @@
 """A frame as it travels: identity, header, payload, and the way back to pixels. DESIGN: "A frame on the wire"."""
 
 import time
-import zlib
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, cast
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from producers.checksum import crc32
 from producers.encoded import encoded_shape
 from producers.errors import BadFrame
 
@@ -197,7 +197,7 @@ def make_frame(tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str
         "shape": shape,
         "dtype": image.dtype.name,
         "color": color,
-        "crc32": zlib.crc32(payload),
+        "crc32": crc32(payload),
         "meta": meta or {},
     }
     try:
@@ -225,7 +225,7 @@ def decode(header: FrameHeader, payload: bytes) -> Image:
     Raises:
         BadFrame: wrong checksum or size, an undecodable payload, or one that is not what the header says.
     """
-    if zlib.crc32(payload) != header.crc32:
+    if crc32(payload) != header.crc32:
         raise BadFrame("payload does not have the checksum that its header names")
     if header.encoding != "raw":
         image = _compressed(header, payload)
