@@ -212,9 +212,12 @@ class FramePublisher:
                 self._refuse_if_closed()
                 self._room.wait(0.05)
             self._refuse_if_closed()
+            unseen = bool(self._inbox)  # then the thread was woken already and will find this one, too
             self._inbox.append(item)
             self._inbox_bytes += size
             self._seq += 1  # only now: a seq is given out with its frame, so that there are no gaps
+        if unseen:
+            return
         try:
             self._wake.send(b"", zmq.NOBLOCK)
         except zmq.Again:
