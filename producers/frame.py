@@ -86,6 +86,9 @@ class FrameTag(BaseModel):
         return FrameId(self.camera, self.session, self.seq)
 
 
+TAG_FIELDS = tuple(FrameTag.model_fields)
+
+
 class FrameHeader(FrameTag):
     """A frame's whole header.
 
@@ -132,9 +135,12 @@ class FrameHeader(FrameTag):
         """Size of the decoded pixels."""
         return self.shape[0] * self.shape[1] * self.shape[2] * np.dtype(self.dtype).itemsize
 
-    def tag(self) -> FrameTag:
-        """The part of the header that outlives the pixels."""
-        return FrameTag.model_validate(self.model_dump(include=set(FrameTag.model_fields)))
+    def tag(self, *, recipe: str | None = None) -> FrameTag:
+        """The part of the header that outlives the pixels; with the recipe that a worker chose for it, if any."""
+        fields = {name: getattr(self, name) for name in TAG_FIELDS}
+        if recipe is not None:
+            fields["recipe"] = recipe
+        return FrameTag(**fields)
 
     def to_bytes(self) -> bytes:
         """UTF-8 JSON, absent optional keys left out."""

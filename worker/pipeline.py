@@ -236,8 +236,8 @@ class Pipeline:
             },
         )
         judged = time.monotonic()
-        stages = {**verdict.latency_us, "judge": _us(judged - inferred)}
-        self._hand_on(verdict.model_copy(update={"latency_us": stages}), judged)
+        verdict.latency_us["judge"] = _us(judged - inferred)  # known only now, and nobody else has seen the verdict yet
+        self._hand_on(verdict, judged)
 
     def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str) -> None:
         now = time.monotonic()
