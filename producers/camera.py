@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from producers.daemon import ExitCode, stop_requested
 from producers.errors import BadFrame, SettingsError
 from producers.gauges import camera_metrics
+from producers.memory import keep_freed_memory
 from producers.metrics import parse_address
 from producers.publisher import FramePublisher, PublisherSettings
 from producers.push import SCHEME, PushSource
@@ -47,6 +48,7 @@ def run(
         SettingsError: an unsafe endpoint, no address for metrics, no place for a journal, a pace for a camera program.
         AddressTaken: an endpoint in use.
     """
+    keep_freed_memory()
     chosen = choose_source(source, loop=loop, rate=rate)
     address = parse_address(metrics) if metrics is not None else None
     with (

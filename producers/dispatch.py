@@ -11,6 +11,7 @@ import zmq
 from producers.errors import ProtocolError
 from producers.frame import Frame, FrameTag
 from producers.kept import Peer
+from producers.live import LiveView
 from producers.protocol import (
     FRAME,
     FROM_WORKER,
@@ -67,9 +68,10 @@ class Dispatcher:
         self.stop = False
         self.give_up_waiting = False
         self.refusals: dict[Heard, int] = dict.fromkeys(Heard, 0)
-        self._work, self._live, self._wake = work, live, wake
+        self._work, self._wake = work, wake
+        self._live = LiveView(live, camera)
         self._poller = zmq.Poller()
-        for socket in (work, wake):
+        for socket in (work, wake, self._live.events):
             self._poller.register(socket, zmq.POLLIN)
         self._next_tick = 0.0
 
@@ -79,7 +81,8 @@ class Dispatcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for socket in (self._work, self._live, self._wake):
+        self._live.close()
+        for socket in (self._work, self._wake):
             socket.close(linger=0)
 
     @property
@@ -92,6 +95,8 @@ class Dispatcher:
         for socket, _ in self._poller.poll(TICK_MS):
             if socket is self._wake:
                 _empty(self._wake)
+            elif socket is self._live.events:
+                self._live.hear()
             else:
                 self._hear()
         now = time.monotonic()
@@ -111,9 +116,7 @@ class Dispatcher:
             while self.retention.full(incoming_bytes=len(item.payload)) and self.retention.drop_oldest():
                 log.debug("retention is full, the oldest frame is given up", camera=self.camera)
         self.retention.keep(item)
-        header = item.stamped(now=time.monotonic(), attempt=1).to_bytes()
-        self._show(b"header", [header, b""])
-        self._show(b"frame", [header, item.payload])
+        self._live.show(item)
 
     def send_due(self) -> None:
         """Sends workers what is theirs."""
@@ -135,12 +138,6 @@ class Dispatcher:
                 for parts in _gone(reason, tags[start : start + GONE_A_MESSAGE]):
                     if peer in self.retention.workers:  # else they are due again, to another
                         self._send(peer, parts)
-
-    def _show(self, topic: bytes, parts: list[bytes]) -> None:
-        try:
-            self._live.send_multipart([self.camera.encode() + b"/" + topic, FRAME, *parts], zmq.NOBLOCK)
-        except zmq.Again:
-            return  # best effort: a slow viewer never slows the line
 
     def _send(self, peer: Peer, parts: list[bytes]) -> None:
         try:

@@ -1,7 +1,6 @@
 """A frame as it travels: identity, header, payload, and the way back to pixels. DESIGN: "A frame on the wire"."""
 
 import time
-import zlib
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, cast
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from producers.checksum import crc32
 from producers.encoded import encoded_shape
 from producers.errors import BadFrame
 
@@ -99,6 +99,9 @@ class FrameTag(PartTag):
         return FrameId(self.camera, self.session, self.seq)
 
 
+TAG_FIELDS = tuple(FrameTag.model_fields)
+
+
 class Picture(BaseModel):
     """What a payload is.
 
@@ -157,9 +160,12 @@ class FrameHeader(Picture, FrameTag):
     crc32: Crc32
     transform: tuple[AffineRow, AffineRow] | None = None
 
-    def tag(self) -> FrameTag:
-        """The part of the header that outlives the pixels."""
-        return FrameTag.model_validate(self.model_dump(include=set(FrameTag.model_fields)))
+    def tag(self, *, recipe: str | None = None) -> FrameTag:
+        """The part of the header that outlives the pixels; with the recipe that a worker chose for it, if any."""
+        fields = {name: getattr(self, name) for name in TAG_FIELDS}
+        if recipe is not None:
+            fields["recipe"] = recipe
+        return FrameTag(**fields)
 
     def to_bytes(self) -> bytes:
         """UTF-8 JSON, absent optional keys left out."""
@@ -234,7 +240,7 @@ def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:
         BadFrame: the payload's size is not the picture's, or the header is too large.
     """
     check_size(picture, payload)
-    stamps = {"age_us": 0, "sent_mono_us": 0, "crc32": zlib.crc32(payload)}
+    stamps = {"age_us": 0, "sent_mono_us": 0, "crc32": crc32(payload)}
     of_picture = picture.model_dump(include=set(Picture.model_fields))
     header = FrameHeader.model_validate({**tag.model_dump(), **of_picture, **stamps})
     if len(header.to_bytes()) > MAX_HEADER_BYTES - 64:  # the stamps at sending take some more digits
@@ -273,7 +279,7 @@ def decode(header: FrameHeader, payload: bytes) -> Image:
     Raises:
         BadFrame: wrong checksum or size, an undecodable payload, or one that is not what the header says.
     """
-    if zlib.crc32(payload) != header.crc32:
+    if crc32(payload) != header.crc32:
         raise BadFrame("payload does not have the checksum that its header names")
     check_size(header, payload)
     if header.encoding != "raw":

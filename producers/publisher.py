@@ -242,9 +242,12 @@ class FramePublisher:
             if self._journal:
                 tag = item.header if isinstance(item, Frame) else item[0]
                 self._journal.advance(self._seq + 1, captured_ns=tag.captured_ns)
+            unseen = bool(self._inbox)  # then the thread was woken already and will find this one, too
             self._inbox.append(item)
             self._inbox_bytes += size
             self._seq += 1  # only now: a seq is given out with its frame, so that there are no gaps
+        if unseen:
+            return
         try:
             self._wake.send(b"", zmq.NOBLOCK)
         except zmq.Again:

@@ -6,7 +6,6 @@ the wire", last paragraph; examples lie in `examples/push`.
 
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,6 +16,7 @@ import zmq
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, field_validator
 from zmq.utils.monitor import parse_monitor_message
 
+from producers.checksum import crc32
 from producers.doors import claim, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, SettingsError
 from producers.frame import MAX_HEADER_BYTES, Crc32, FrameId, PartTag, Picture, first_fault
@@ -95,7 +95,7 @@ class PushedMessage:
         if len(self.parts) != 2:
             raise BadFrame(f"a message is [header][payload], not {len(self.parts)} parts")
         header, payload = PushHeader.from_bytes(self.parts[0]), self.parts[1]
-        if header.crc32 is not None and header.crc32 != zlib.crc32(payload):
+        if header.crc32 is not None and header.crc32 != crc32(payload):
             raise BadFrame("payload does not have the checksum that its header names")
         return publisher.publish_payload(payload, header, header)
 

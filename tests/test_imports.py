@@ -46,9 +46,11 @@ def test_sockets_live_in_few_places(path: Path) -> None:
             "producers/publisher.py",
             "producers/dispatch.py",
             "producers/push.py",
+            "producers/live.py",
             "worker/intake.py",
             "worker/link.py",
             "worker/check.py",
+            "worker/bench/bursts.py",
         },
         "redis": {"worker/line.py", "worker/reader.py"},
     }

@@ -21,6 +21,7 @@ import model.cli.trust
 import producers.cli
 import producers.keys_cli
 from producers.daemon import ExitCode
+from worker.bench.cli import transport
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
 LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
@@ -234,6 +235,7 @@ keys = typer.Typer(help=producers.keys_cli.HELP, no_args_is_help=True)
 app.add_typer(keys, name="keys")
 command(producers.keys_cli.new, into=keys)
 command(producers.keys_cli.list, into=keys)
+command(transport, into=bench)
 
 
 def main() -> None:

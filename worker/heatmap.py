@@ -1,5 +1,7 @@
 """An anomaly map on its way through Redis: grid -> small PNG -> smooth map of severities. No torch."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -18,9 +20,9 @@ def encode_map(grid: Grid, *, size: tuple[int, int], box: anomaly_map.Box) -> Ma
         box: the rectangle of the frame that it covers.
     """
     low, high = float(grid.min()), float(grid.max())
-    if not np.isfinite([low, high]).all():
+    if not (math.isfinite(low) and math.isfinite(high)):
         return None
-    steps = np.round((grid - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+    steps = np.rint((grid - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
     ok, png = cv2.imencode(".png", steps)
     height, width = grid.shape
     return MapImage(png=png.tobytes(), low=low, high=high, shape=(height, width), size=size, box=box) if ok else None

@@ -3,7 +3,7 @@
 from model import anomaly_map
 from model.calibration import Calibration
 from model.engine import Inspection
-from producers.frame import FrameTag
+from producers.frame import TAG_FIELDS, FrameTag
 from worker.batcher import ReceivedFrame
 from worker.heatmap import encode_map
 from worker.verdict import Decision, Reason, RegionBox, Verdict
@@ -50,7 +50,7 @@ def judge(
     if late and reason is Reason.OK:
         reason = Reason.LATE
     return Verdict(
-        tag=frame.header.tag().model_copy(update={"recipe": frame.recipe}),
+        tag=frame.header.tag(recipe=frame.recipe),
         decision=Decision.PASS if reason is Reason.OK else Decision.FAIL,
         reason=reason,
         score=score,
@@ -94,7 +94,7 @@ def refusal(
         latency_us: by stage so far.
         recipe: that it would have been judged with.
     """
-    named = {name: getattr(tag, name) for name in FrameTag.model_fields}
+    named = {name: getattr(tag, name) for name in TAG_FIELDS}
     return Verdict(
         tag=FrameTag.model_construct(**{**named, "recipe": recipe or tag.recipe}),
         decision=Decision.FAIL,

@@ -19,6 +19,7 @@ from model.images import Image
 from producers.daemon import ExitCode, stop_requested
 from producers.errors import BadFrame
 from producers.frame import FrameId, decode
+from producers.memory import keep_freed_memory
 from worker.batcher import Batcher, ReceivedFrame
 from worker.errors import EngineBroken
 from worker.intake import Intake
@@ -45,6 +46,7 @@ def run(settings: WorkerSettings) -> ExitCode:
         ResultsUnavailable: Redis isn't there at the start.
         EngineBroken: the engine fails on one frame after another.
     """
+    keep_freed_memory()
     with stop_requested() as stopping, Pipeline.open(settings) as pipeline:
         pipeline.serve(until=stopping)
         pipeline.drain()
@@ -258,8 +260,8 @@ class Pipeline:
             },
         )
         judged = time.monotonic()
-        stages = {**verdict.latency_us, "judge": _us(judged - inferred)}
-        self._hand_on(verdict.model_copy(update={"latency_us": stages}), judged)
+        verdict.latency_us["judge"] = _us(judged - inferred)  # known only now, and nobody else has seen the verdict yet
+        self._hand_on(verdict, judged)
 
     def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str) -> None:
         now = time.monotonic()

@@ -6,6 +6,7 @@ No torch and no Redis in here: a reader beside a PLC imports it.
 import json
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -146,9 +147,9 @@ class Verdict(BaseModel):
             "map": grid.png if grid else b"",
             "map_lo": _text(grid.low if grid else None),
             "map_hi": _text(grid.high if grid else None),
-            "map_shape": json.dumps(grid.shape) if grid else "",
-            "map_size": json.dumps(grid.size) if grid else "",
-            "map_box": json.dumps(grid.box) if grid else "",
+            "map_shape": _json(grid.shape) if grid else "",
+            "map_size": _json(grid.size) if grid else "",
+            "map_box": _json(grid.box) if grid else "",
             "regions": json.dumps([region.model_dump() for region in self.regions]),
             "model": self.model,
             "captured_ns": str(tag.captured_ns),
@@ -223,6 +224,11 @@ def _map(text: Mapping[str, str], png: bytes) -> MapImage | None:
         return None
     shape, size, box = (json.loads(text[key]) for key in ("map_shape", "map_size", "map_box"))
     return MapImage(png=png, low=float(text["map_lo"]), high=float(text["map_hi"]), shape=shape, size=size, box=box)
+
+
+@lru_cache(maxsize=256)  # frames of one camera are all alike
+def _json(numbers: tuple[float, ...]) -> str:
+    return json.dumps(numbers)
 
 
 def _text(value: float | int | None) -> str:

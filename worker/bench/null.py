@@ -17,6 +17,7 @@ from model.engine import Engine, Inspection
 from model.images import Image
 from model.preprocessing import Preprocessing
 from producers.daemon import configure_logging, stop_requested
+from producers.memory import keep_freed_memory
 from worker.batcher import ReceivedFrame
 from worker.errors import WorkerError
 from worker.pipeline import Infer, Pipeline
@@ -95,6 +96,7 @@ def run_null_worker(settings: WorkerSettings, build: Callable[[WorkerSettings], 
         build: the pipeline; tests hand in one that breaks at a chosen step.
     """
     configure_logging(settings.log_level)
+    keep_freed_memory()
     with stop_requested() as stopping, build(settings) as pipeline:
         pipeline.sink.sample_clock()
         pipeline.serve(until=stopping)

@@ -56,14 +56,18 @@ class Processes:
         """Starts a `sightline` command with this very Python."""
         return self.start(name, [sys.executable, "-m", "worker.cli", *arguments])
 
-    def redis(self, port: int) -> str:
+    def redis(self, port: int, *options: str) -> str:
         """Starts a Redis that keeps nothing on disk, waits until it answers, and returns its URL.
+
+        Args:
+            port: on loopback.
+            options: of redis-server, which override these.
 
         Raises:
             ResultsUnavailable: there is no redis-server, or it does not answer.
         """
         command = [redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        process = self.start("redis", [*command, "--save", "", "--appendonly", "no"])
+        process = self.start("redis", [*command, "--save", "", "--appendonly", "no", *options])
         url = f"redis://127.0.0.1:{port}/0"
         client, ends = connect(url, timeout_s=1.0), time.monotonic() + PATIENCE_S
         while True:
@@ -87,6 +91,10 @@ class Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
         return process.wait()
+
+    def pid(self, name: str) -> int:
+        """Of a process that was started here and not stopped."""
+        return next(process.pid for known, process in self._running if known == name)
 
     def last_words(self, name: str) -> str:
         """The last lines of a process's log."""
