@@ -22,7 +22,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.target = port
         self.delay_s = 0.0  # for each chunk, either way
-        self.answers_swallowed = 0  # bytes
+        self.calls = 0  # connections so far
         self._flowing = threading.Event()
         self._flowing.set()
         self._open = True
@@ -49,12 +49,6 @@ class Proxy:
         for thread in self._threads:
             thread.join()
 
-    @property
-    def connections(self) -> int:
-        """Callers that are being served now."""
-        with self._lock:
-            return len(self._pairs)
-
     def stall(self) -> None:
         """Passes nothing on, and closes nothing: a cable that is pulled looks like this."""
         self._flowing.clear()
@@ -63,12 +57,12 @@ class Proxy:
         """Ends `stall`; what waited goes on."""
         self._flowing.set()
 
-    def half_close(self) -> None:
-        """Ends what the target says, for every connection there is; what callers say still passes."""
+    def half_close(self, *, towards_target: bool) -> None:
+        """Ends one direction of every connection there is; the other one still passes."""
         with self._lock:
-            for caller, _ in self._pairs:
+            for caller, target in self._pairs:
                 with suppress(OSError):
-                    caller.shutdown(socket.SHUT_WR)
+                    (target if towards_target else caller).shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
         """Resets every connection and turns callers away, until `restore`."""
@@ -108,6 +102,7 @@ class Proxy:
         pair = (caller, target)
         with self._lock:
             self._pairs.append(pair)
+            self.calls += 1
         self._start(lambda: self._pump(pair, caller, target, answers=False))
         self._start(lambda: self._pump(pair, target, caller, answers=True))
 
@@ -120,7 +115,6 @@ class Proxy:
                 if self.delay_s:
                     time.sleep(self.delay_s)
                 if answers and self._swallowing:
-                    self.answers_swallowed += len(chunk)
                     continue
                 sink.sendall(chunk)
         except OSError:
