@@ -118,6 +118,10 @@ class InputContract(BaseModel):
                 f"picture has {_channels(image)} channel(s) of {image.dtype.name}, "
                 f"the bundle expects {self.channels} of {self.dtype}"
             )
+        self.check_size(height, width)
+
+    def check_size(self, height: int, width: int) -> None:
+        """The part of `check_format` that a header's claim can be held to before anything is decoded."""
         for name, size, (low, high) in (("high", height, self.height), ("wide", width, self.width)):
             if not low <= size <= high:
                 raise ContractError(f"picture is {size} pixels {name}, the bundle expects {low} to {high}")

@@ -172,8 +172,10 @@ class Pipeline:
         good: list[tuple[ReceivedFrame, Image]] = []
         for frame in batch:
             try:
+                contract = self.recipes[frame.recipe].manifest.contract
+                contract.check_size(*frame.header.shape[:2])  # a small file may claim to be a huge picture
                 image = decode(frame.header, frame.payload)
-                self.recipes[frame.recipe].manifest.contract.check(image)
+                contract.check(image)
             except (BadFrame, ContractError) as error:  # one bad frame never harms its neighbours
                 self._refuse(frame, Reason.BAD_FRAME, str(error))
                 continue
