@@ -3,7 +3,6 @@
 The steps of a frame within a worker, in order: `STEPS`.
 """
 
-import os
 import signal
 import threading
 import time
@@ -113,8 +112,3 @@ def step_wall_clock(step_s: float) -> None:
     time_ns, seconds = time.time_ns, time.time
     time.time_ns = lambda: time_ns() + int(step_s * 1e9)
     time.time = lambda: seconds() + step_s
-
-
-def die() -> None:
-    """Ends this process as the kernel would."""
-    os.kill(os.getpid(), signal.SIGKILL)

@@ -97,9 +97,7 @@ class FaultLine:
 
     def wait_for_workers(self, count: int) -> None:
         """Until the publisher knows of so many."""
-        wait_until(
-            lambda: self.publisher.counts()["workers"] == count, what=f"{count} workers", patience_s=PATIENCE_S
-        )
+        wait_until(lambda: self.publisher.counts()["workers"] == count, what=f"{count} workers", patience_s=PATIENCE_S)
 
     def wait_for_verdicts(self, count: int) -> None:
         """Until the stream has at least so many."""

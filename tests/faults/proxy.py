@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
+from tests.producers.scripted_worker import wait_until
+
 CHUNK = 65_536
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close that sends RST
 
@@ -48,6 +50,10 @@ class Proxy:
         self._drop_all()
         for thread in self._threads:
             thread.join()
+
+    def wait_for_calls(self, calls: int) -> None:
+        """Until it has been dialled so often, in all."""
+        wait_until(lambda: self.calls >= calls, what=f"{calls} connections", patience_s=90)
 
     def stall(self) -> None:
         """Passes nothing on, and closes nothing: a cable that is pulled looks like this."""

@@ -39,10 +39,15 @@ class RawPublisher:
     ) -> None:
         self._context.destroy(linger=0)
 
-    def send(self, *parts: bytes) -> None:
-        """Sends whatever it is given to the worker that said HELLO last, once it has credit for a frame more."""
+    def send_frame(self, *parts: bytes) -> None:
+        """Sends a frame, or what is counted as one, once the worker has credit for one more."""
         self.serve_until(lambda: self._credit > self._sent, what="credit")
         self._sent += 1
+        self.send(*parts)
+
+    def send(self, *parts: bytes) -> None:
+        """Sends whatever it is given to the worker that said HELLO last."""
+        self.serve_until(lambda: self.hellos > 0, what="a worker")
         self._socket.send_multipart([self._peer, *parts])
 
     def serve_until(self, condition: Callable[[], bool], *, what: str) -> None:

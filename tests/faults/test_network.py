@@ -10,17 +10,15 @@ from tests.faults.harness import (
     FRAMES,
     GOOD,
     HEARTBEAT_S,
-    PATIENCE_S,
     ROUNDS,
     FaultLine,
     expect_one_verdict_each,
     picture,
 )
 from tests.faults.proxy import Proxy
-from tests.producers.scripted_worker import wait_until
 
 UNLUCKY = {"worker_error": FRAMES * ROUNDS}
-"""A frame whose worker can't be heard any more, and had judged it, ends as `worker_error` if another one says so first."""
+"""Judged by a worker that can't be heard any more: it ends as `worker_error` if another one writes that first."""
 
 
 def slowly(line: FaultLine, proxy: Proxy, name: str = "w1") -> None:
@@ -80,7 +78,7 @@ def test_a_connection_that_is_closed_in_one_direction_is_made_anew(a_line: Fault
             a_line.publish()
             a_line.wait_for_verdicts(before + 1)
             proxy.half_close(towards_target=towards_publisher)
-            wait_until(lambda: proxy.calls > calls, what="a new connection", patience_s=PATIENCE_S)
+            proxy.wait_for_calls(calls + 1)
             a_line.drain()
         expect_one_verdict_each(a_line)
 
@@ -110,7 +108,7 @@ def test_a_connection_that_is_cut_again_and_again_costs_no_frame(open_line: Open
             calls = proxy.calls
             proxy.cut()
             proxy.restore()
-            wait_until(lambda calls=calls: proxy.calls > calls, what="a new connection", patience_s=PATIENCE_S)
+            proxy.wait_for_calls(calls + 1)
         expect_one_verdict_each(line)
 
 

@@ -72,7 +72,9 @@ def test_no_verdict_is_missing_after_redis_was_killed_that_writes_through(open_l
         stop_redis(server)
 
 
-def test_what_redis_forgot_is_counted_and_what_was_open_has_its_verdict(own_line: FaultLine, own_redis: RedisServer) -> None:
+def test_what_redis_forgot_is_counted_and_what_was_open_has_its_verdict(
+    own_line: FaultLine, own_redis: RedisServer
+) -> None:
     """A Redis that comes back empty has lost what was DONE, no more; frames after that are judged as ever."""
     line = own_line
     done_before = set(line.expected)
@@ -101,7 +103,7 @@ def test_verdicts_wait_for_a_redis_that_is_stopped_for_a_while(open_line: OpenLi
             os.kill(own_redis.process.pid, signal.SIGSTOP)
             with waiting_for_redis(line):
                 line.publish()
-            wait_until(lambda: proxy.calls >= calls + 3, what="three time-outs", patience_s=PATIENCE_S)
+            proxy.wait_for_calls(calls + 3)  # three time-outs
             os.kill(own_redis.process.pid, signal.SIGCONT)
             line.drain()
         expect_one_verdict_each(line)
@@ -121,8 +123,6 @@ def _make_replica(client: "redis.Redis") -> None:
 
 def _make_master(client: "redis.Redis") -> None:
     client.replicaof("NO", "ONE")
-
-
 
 
 REFUSALS = {"full": (_fill, _free), "read-only": (_make_replica, _make_master)}
@@ -160,7 +160,9 @@ def test_verdicts_wait_until_the_streams_key_is_a_stream_again(own_line: FaultLi
     expect_one_verdict_each(own_line)
 
 
-def test_an_answer_lost_after_the_script_ran_makes_no_second_verdict(open_line: OpenLine, own_redis: RedisServer) -> None:
+def test_an_answer_lost_after_the_script_ran_makes_no_second_verdict(
+    open_line: OpenLine, own_redis: RedisServer
+) -> None:
     line = open_line(redis=own_redis.url)
     with Proxy(own_redis.port) as proxy:
         line.worker(redis=f"redis://127.0.0.1:{proxy.port}/0")
