@@ -47,6 +47,7 @@ class WatchedPipeline(NullPipeline):
             return inspections
 
         sink = WatchedSink.of(settings)
+        assert isinstance(sink, WatchedSink)
         sink.watch = watch
         super().__init__(settings, sink=sink, infer=infer)
         deliver = self.intake._deliver

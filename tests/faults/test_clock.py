@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+pytest.importorskip("torch")
+
 from tests.faults.breaking import clock_stepped, step_wall_clock
 from tests.faults.conftest import OpenLine
 from tests.faults.harness import FRAMES, PATIENCE_S, FaultLine, expect_one_verdict_each

@@ -7,6 +7,8 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 
+pytest.importorskip("torch")
+
 from tests.faults.harness import BAD, GOOD, LONG, dismiss, resident_bytes, worker_settings
 from tests.faults.hostile import IGNORED, KINDS, UNREADABLE, VERDICT, frame, parts
 from tests.faults.raw_publisher import RawPublisher

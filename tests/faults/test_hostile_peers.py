@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+pytest.importorskip("torch")
+
 from producers.protocol import Bad, Busy, Bye, Credit, Hello, Ping, encode
 from tests.faults.harness import FRAMES, FaultLine, expect_one_verdict_each
 from tests.producers.scripted_worker import ScriptedWorker

@@ -2,6 +2,10 @@
 
 import functools
 
+import pytest
+
+pytest.importorskip("torch")
+
 from producers.publisher import FramePublisher
 from tests.faults.breaking import slow
 from tests.faults.conftest import OpenLine

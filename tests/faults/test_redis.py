@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import redis
 
+pytest.importorskip("torch")
+
 from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.faults.conftest import OpenLine
 from tests.faults.harness import (

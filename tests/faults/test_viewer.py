@@ -1,6 +1,9 @@
 """A live viewer that never reads: the line does not wait for it, and it costs a few pictures of memory."""
 
+import pytest
 import zmq
+
+pytest.importorskip("torch")
 
 from tests.faults.conftest import OpenLine
 from tests.faults.harness import GOOD, LONG, FaultLine, expect_one_verdict_each, picture, resident_bytes

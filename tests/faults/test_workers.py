@@ -7,6 +7,8 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 
+pytest.importorskip("torch")
+
 from tests.faults.breaking import STEPS, Step, failing, signalled
 from tests.faults.conftest import OpenLine
 from tests.faults.harness import (
