@@ -28,7 +28,7 @@ test: $(READY)  ## Run all tests
 
 faults: $(READY)  ## Break the line in every way we know, again and again
 	@echo "== running the fault suite in its long form"
-	@SIGHTLINE_FAULTS=long $(BIN)/python -m pytest tests/faults
+	@SIGHTLINE_FAULTS=long $(BIN)/python -m pytest --timeout 1200 tests/faults
 
 check: $(READY)  ## Lint, types, import directions
 	@echo "== ruff"

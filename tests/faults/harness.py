@@ -104,10 +104,8 @@ class FaultLine:
         wait_until(lambda: self.stream_length() >= count, what=f"{count} verdicts", patience_s=PATIENCE_S)
 
     def drain(self) -> None:
-        """Until every frame's verdict is stored; nothing may be left, and nothing may be given up for want of time."""
-        wait_until(
-            lambda: self.publisher.counts()["open"] == 0, what=f"{self.publisher.counts()}", patience_s=PATIENCE_S
-        )
+        """Until every frame's verdict is stored. Unlike the publisher's own `drain` it gives nothing up."""
+        wait_until(lambda: self.publisher.counts()["open"] == 0, what="a verdict for each", patience_s=PATIENCE_S)
 
     def stream_length(self) -> int:
         """Verdicts in the stream."""

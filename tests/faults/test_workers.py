@@ -12,11 +12,13 @@ pytest.importorskip("torch")
 from tests.faults.breaking import STEPS, Step, failing, signalled
 from tests.faults.conftest import OpenLine
 from tests.faults.harness import (
+    LONG,
     PATIENCE_S,
     ROUNDS,
     FaultLine,
     dismiss,
     expect_one_verdict_each,
+    resident_bytes,
     send,
     wait_for_death,
     wait_for_stop,
@@ -45,8 +47,7 @@ def test_a_lone_worker_killed_at_any_step_and_started_again_leaves_one_verdict_e
         a_line.publish()
         again = a_line.worker("w1")
         a_line.drain()
-        again.terminate()
-        again.join()
+        dismiss([again])
     expect_one_verdict_each(a_line, {"worker_error": ROUNDS * UNLUCKY["worker_error"]})
 
 
@@ -153,3 +154,17 @@ def test_a_worker_whose_engine_fails_at_once_leaves_and_draws_no_frame_from_a_he
         broken.join()
         assert broken.exitcode == 1
     expect_one_verdict_each(a_line)
+
+
+def test_a_worker_that_outlives_many_others_needs_no_more_memory(a_line: FaultLine) -> None:
+    survivor, sizes = a_line.worker("w2"), []
+    for _ in range(40 if LONG else 6):
+        killed = breaks(a_line, "inferred", signal.SIGKILL)
+        while killed.is_alive():
+            a_line.publish(10)
+        wait_for_death(killed)
+        a_line.publish()
+        a_line.drain()
+        sizes.append(resident_bytes(survivor.pid))
+    assert max(sizes[2:]) < 1.05 * max(sizes[:2]), sizes
+    expect_one_verdict_each(a_line, {"worker_error": len(sizes) * UNLUCKY["worker_error"]})
