@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test faults check format clean
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -25,6 +25,10 @@ demo: $(READY)  ## Run the whole line on this machine, in about a minute
 test: $(READY)  ## Run all tests
 	@echo "== running the tests"
 	@$(BIN)/python -m pytest
+
+faults: $(READY)  ## Break the line in every way we know, again and again
+	@echo "== running the fault suite in its long form"
+	@SIGHTLINE_FAULTS=long $(BIN)/python -m pytest --timeout 1200 tests/faults
 
 check: $(READY)  ## Lint, types, import directions
 	@echo "== ruff"

@@ -38,6 +38,14 @@ def test_pictures_of_many_sizes_allow_a_tenth_beyond_the_extremes() -> None:
             contract.check(wrong)
 
 
+def test_a_size_can_be_refused_before_there_are_pixels() -> None:
+    contract = InputContract.of([picture(40, 60)])
+    contract.check_size(40, 60)
+    for wrong in ((60, 40), (40, 32_768), (32_768, 60)):
+        with pytest.raises(ContractError):
+            contract.check_size(*wrong)
+
+
 @settings(deadline=None, max_examples=50)
 @given(shapes=st.lists(sizes, min_size=1, max_size=5))
 def test_a_contract_takes_every_picture_that_made_it(shapes: list[tuple[int, int]]) -> None:

@@ -343,6 +343,13 @@ def test_a_publisher_that_answers_no_ping_is_dialled_again(port: int, camera: Fa
         assert camera.peer != deaf
 
 
+def test_a_message_above_the_limit_makes_the_worker_dial_again(port: int, camera: FakeCamera) -> None:
+    with taking(port, ping_s=0.3):
+        camera.expect(Credit)
+        camera.send(FRAME, b"{}", bytes(2 << 20))
+        camera.expect(Hello)
+
+
 def test_a_publisher_that_answers_is_kept(port: int, camera: FakeCamera) -> None:
     with taking(port, ping_s=0.02):
         camera.expect(Hello)
