@@ -95,8 +95,9 @@ def run_null_worker(settings: WorkerSettings, build: Callable[[WorkerSettings], 
         build: the pipeline; tests hand in one that breaks at a chosen step.
     """
     configure_logging(settings.log_level)
-    with stop_requested() as stopping, build(settings) as pipeline:
-        pipeline.sink.sample_clock()
+    built = build(settings)
+    built.sink.sample_clock()  # before it greets anyone: a worker that is known is one that has found Redis
+    with stop_requested() as stopping, built as pipeline:
         pipeline.serve(until=stopping)
         pipeline.drain()
 

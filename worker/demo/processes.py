@@ -56,25 +56,38 @@ class Processes:
         """Starts a `sightline` command with this very Python."""
         return self.start(name, [sys.executable, "-m", "worker.cli", *arguments])
 
-    def redis(self, port: int) -> str:
-        """Starts a Redis that keeps nothing on disk, waits until it answers, and returns its URL.
+    def redis(self, port: int, *, durable: bool = False) -> str:
+        """Starts a Redis, waits until it answers, and returns its URL.
+
+        Args:
+            port: on loopback.
+            durable: what it has acknowledged is on disk, and there again after a crash; otherwise it keeps nothing.
 
         Raises:
             ResultsUnavailable: there is no redis-server, or it does not answer.
         """
         command = [redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        process = self.start("redis", [*command, "--save", "", "--appendonly", "no"])
+        log = ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
+        process = self.start("redis", [*command, "--save", "", *log])
         url = f"redis://127.0.0.1:{port}/0"
         client, ends = connect(url, timeout_s=1.0), time.monotonic() + PATIENCE_S
         while True:
             try:
                 with redis_errors(url):
                     client.ping()
+                client.close()
                 return url
             except ResultsUnavailable:
                 if process.poll() is not None or time.monotonic() > ends:
                     raise ResultsUnavailable(f"redis-server did not start: {self.last_words('redis')}") from None
                 time.sleep(0.05)
+
+    def kill(self, name: str) -> None:
+        """Ends a process as a crash does: it is not asked, and saves nothing."""
+        process = next(process for known, process in self._running if known == name)
+        self._running = [(known, other) for known, other in self._running if known != name]
+        process.kill()
+        process.wait()
 
     def stop(self, name: str, *, patience_s: float = PATIENCE_S) -> int:
         """Asks a process to end, then insists. Returns its exit code."""
