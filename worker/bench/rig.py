@@ -58,7 +58,7 @@ class Rig:
             recipe=RECIPE,
             policy=policy,
             retain_frames=retain_frames,
-            heartbeat_s=1.0,
+            heartbeat_s=2.0,
         )
         self._processes = Processes(folder)
         self._build = partial(_slow_pipeline, slow_ms)
@@ -111,7 +111,7 @@ class Rig:
             redis=SecretStr(self.url),
             cameras={CAMERA: CameraSettings(endpoint=self._work, recipe=RECIPE)},
             name=self._names[number],
-            ping_s=0.1,
+            ping_s=0.5,
             log_level="error",
         )
         self._workers[number] = start_null_worker(settings, self._build)
@@ -174,7 +174,7 @@ class Rig:
 
     def start_redis(self) -> None:
         """Starts Redis with what it had, waits until it answers, and starts the workers that are not running."""
-        self._processes.redis(self._redis_port, durable=True)
+        self._processes.redis(self._redis_port, "--appendonly", "yes", "--appendfsync", "always")
         self.redis_up = True
         for number, process in enumerate(self._workers):
             if process is None:

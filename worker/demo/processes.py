@@ -56,26 +56,24 @@ class Processes:
         """Starts a `sightline` command with this very Python."""
         return self.start(name, [sys.executable, "-m", "worker.cli", *arguments])
 
-    def redis(self, port: int, *, durable: bool = False) -> str:
-        """Starts a Redis, waits until it answers, and returns its URL.
+    def redis(self, port: int, *options: str) -> str:
+        """Starts a Redis that keeps nothing on disk, waits until it answers, and returns its URL.
 
         Args:
             port: on loopback.
-            durable: what it has acknowledged is on disk, and there again after a crash; otherwise it keeps nothing.
+            options: of redis-server, which override these.
 
         Raises:
             ResultsUnavailable: there is no redis-server, or it does not answer.
         """
         command = [redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        log = ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
-        process = self.start("redis", [*command, "--save", "", *log])
+        process = self.start("redis", [*command, "--save", "", "--appendonly", "no", *options])
         url = f"redis://127.0.0.1:{port}/0"
         client, ends = connect(url, timeout_s=1.0), time.monotonic() + PATIENCE_S
         while True:
             try:
                 with redis_errors(url):
                     client.ping()
-                client.close()
                 return url
             except ResultsUnavailable:
                 if process.poll() is not None or time.monotonic() > ends:
