@@ -24,13 +24,15 @@ class AwayReport:
         tally: frames against verdicts, counted in the stream.
         held: verdicts that waited when Redis came back, at most.
         drained_s: from Redis's return until the last frame captured before it had its verdict.
-        longest_gap_ms: between two calls of `publish`: whether the camera ever had to stop.
+        longest_gap_ms: between two calls of `publish`: whether the camera ever stopped.
+        longest_publish_ms: that one call took: whether it was the line that stopped it, or this machine.
     """
 
     tally: Tally
     held: int
     drained_s: float
     longest_gap_ms: float
+    longest_publish_ms: float
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -39,6 +41,7 @@ class AwayReport:
             "held": self.held,
             "drained_s": round(self.drained_s, 2),
             "longest_gap_ms": round(self.longest_gap_ms, 1),
+            "longest_publish_ms": round(self.longest_publish_ms, 1),
         }
 
 
@@ -51,7 +54,7 @@ class Capture:
     """
 
     def __init__(self, rig: Rig, rate: float) -> None:
-        self.longest_gap_s = 0.0
+        self.longest_gap_s = self.longest_publish_s = 0.0
         self._rig, self._period_s = rig, 1 / rate
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
@@ -67,9 +70,10 @@ class Capture:
     def _run(self) -> None:
         due = last = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            self._rig.capture()
             now = time.monotonic()
             self.longest_gap_s, last = max(self.longest_gap_s, now - last), now
+            self._rig.capture()
+            self.longest_publish_s = max(self.longest_publish_s, time.monotonic() - now)
             due += self._period_s
 
 
@@ -120,4 +124,5 @@ def run_away(
             held=held,
             drained_s=max(0.0, max(waited, default=0) / 1e3 - back_ns / 1e9),
             longest_gap_ms=capture.longest_gap_s * 1000,
+            longest_publish_ms=capture.longest_publish_s * 1000,
         )

@@ -120,9 +120,8 @@ class FaultRun:
             self.rig.expect_alive()
             self._publish()
         self._redis_back()
-        left = self.rig.publisher.drain(60.0)
-        if not left:
-            self.rig.stop_workers()  # whatever a worker still had to say is in the stream before it is counted
+        self.rig.publisher.drain(60.0)
+        self.rig.stop_workers()  # whatever a worker still had to say is in the stream before it is counted
 
     def _publish(self) -> None:
         self.rig.capture()

@@ -206,7 +206,6 @@ class Rig:
         return self._workers[number] is not None
 
 
-
 def _slow_pipeline(slow_ms: float, settings: WorkerSettings) -> NullPipeline:
     """A null worker whose batches take a random time."""
 

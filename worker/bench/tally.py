@@ -17,7 +17,7 @@ class Stored:
 
     Attributes:
         frame: its id.
-        decision: as stored, like `reason` and `score`.
+        decision: as stored, like `reason`, `score` and `attempt`.
         captured_ns: UTC since the epoch.
         stored_ms: UTC since the epoch, by Redis's clock.
     """
@@ -26,6 +26,7 @@ class Stored:
     decision: str
     reason: str
     score: str
+    attempt: int
     captured_ns: int
     stored_ms: int
 
@@ -42,6 +43,8 @@ class Tally:
         wrong: entries that say something else than the null engine says of those pixels, that pass without having
             been judged, or that belong to no frame.
         by_reason: entries by reason.
+        worker_errors_by_attempt: those of reason `worker_error`, by attempt: after the third a frame is given up;
+            before that it had been judged, and its verdict died with the worker.
     """
 
     frames: int
@@ -50,6 +53,7 @@ class Tally:
     duplicates: int
     wrong: int
     by_reason: dict[str, int]
+    worker_errors_by_attempt: dict[int, int]
 
     @property
     def whole(self) -> bool:
@@ -72,6 +76,9 @@ def tally(entries: list[Stored], scores: Mapping[str, float]) -> Tally:
         duplicates=len(entries) - len(seen),
         wrong=sum(_wrong(entry, scores) for entry in entries),
         by_reason=dict(Counter(entry.reason for entry in entries).most_common()),
+        worker_errors_by_attempt=dict(
+            sorted(Counter(entry.attempt for entry in entries if entry.reason == "worker_error").items())
+        ),
     )
 
 
@@ -107,12 +114,14 @@ def _pages(client: Any, key: str) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
 
 
 def _stored(entry: bytes, fields: dict[bytes, bytes]) -> Stored:
-    text = {name: fields[name.encode()].decode() for name in ("id", "decision", "reason", "score", "captured_ns")}
+    names = ("id", "decision", "reason", "score", "attempt", "captured_ns")
+    text = {name: fields[name.encode()].decode() for name in names}
     return Stored(
         frame=text["id"],
         decision=text["decision"],
         reason=text["reason"],
         score=text["score"],
+        attempt=int(text["attempt"]),
         captured_ns=int(text["captured_ns"]),
         stored_ms=int(entry.split(b"-")[0]),
     )
