@@ -96,10 +96,15 @@ def test_a_worker_that_finds_no_redis_ends_before_any_publisher_knows_it() -> No
     )
     with FramePublisher(PublisherSettings(camera="cam1", **ends)) as publisher:
         process = start_null_worker(settings)
-        seen: list[int] = []
-        assert eventually(lambda: bool(seen.append(publisher.counts()["workers"])) or not process.is_alive(), 60)
+        seen: set[int] = set()
+
+        def ended() -> bool:
+            seen.add(publisher.counts()["workers"])
+            return not process.is_alive()
+
+        assert eventually(ended, 60)
         assert process.exitcode == 1
-        assert set(seen) == {0}
+        assert seen == {0}
 
 
 def test_nothing_is_left_of_a_bench_that_is_stopped_in_the_middle(tmp_path: Path) -> None:
