@@ -18,7 +18,8 @@ KILLS = 20  # of each worker, in runs of 1,000 frames and more
 RESTARTS = 3
 FRAMES_A_KILL = 50  # so many at least for each time that one worker is killed
 RETAIN_FRAMES = 64  # the camera keeps close to its workers: frames published are frames done, but for these
-SLOW_MS = 6.0
+SLOW_MS = 10.0
+FEED_S = 0.002
 
 Progress = Callable[[str, int, int], None]
 
@@ -141,8 +142,10 @@ class FaultRun:
             self._redis_back()  # one waits for it; without another worker nobody would take frames
         self.rig.await_worker(worker)
         while not self.rig.kill_holding(worker):
-            if self.rig.publisher.counts()["open"] < RETAIN_FRAMES:
+            if self.rig.in_hand(worker) == set():
                 self._publish_one_more()
+                time.sleep(FEED_S)  # the other one takes some of them: a few go a long way, all at once do not
+            self.rig.await_worker(worker)  # where nothing runs for seconds, it may count as dead and come again
         self.kills += 1
         if self.rng.random() < 0.5:
             self.rig.rename_worker(worker)
