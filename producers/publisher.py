@@ -33,8 +33,10 @@ from producers.frame import (
     make_frame,
 )
 from producers.journal import Journal
+from producers.kept import Peer
 from producers.protocol import GoneReason
 from producers.settings import PublisherSettings
+from producers.states import State
 
 __all__ = ["FramePublisher", "PublisherSettings"]  # what a camera program needs
 
@@ -174,6 +176,16 @@ class FramePublisher:
     def alive(self) -> bool:
         """Whether the publisher's thread runs."""
         return self._thread.is_alive()
+
+    def in_hand(self) -> dict[tuple[str, str], set[str]]:
+        """The frames that each worker, by name and incarnation, was sent and has neither judged nor stored."""
+        retention = self._dispatcher.retention
+        found: dict[Peer, set[str]] = {peer: set() for peer in list(retention.workers)}
+        for entry in list(retention.entries.values()):  # a copy: the publisher's thread goes on meanwhile
+            if entry.state is State.SENT and entry.peer in found:
+                found[entry.peer].add(str(entry.tag.id))
+        known = list(retention.workers.items())
+        return {(worker.hello.name, worker.hello.incarnation): found.get(peer, set()) for peer, worker in known}
 
     def drain(self, timeout_s: float) -> int:
         """Waits until every frame's verdict is stored, for as long as workers get on with it.

@@ -22,6 +22,7 @@ import producers.cli
 import producers.keys_cli
 from producers.daemon import ExitCode
 from worker.bench.cli import transport
+from worker.bench.cli_faults import away, faults
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
 LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
@@ -227,10 +228,12 @@ for function in (
     model.cli.export.export,
 ):
     command(function)
-bench = typer.Typer(help="Measure speed, always as ratios within one run.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed, as ratios within one run; break the line, and count.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 command(model.cli.bench.model, into=bench)
 command(model.cli.bench.peers, into=bench)
+command(faults, into=bench)
+command(away, into=bench)
 keys = typer.Typer(help=producers.keys_cli.HELP, no_args_is_help=True)
 app.add_typer(keys, name="keys")
 command(producers.keys_cli.new, into=keys)

@@ -97,8 +97,9 @@ def run_null_worker(settings: WorkerSettings, build: Callable[[WorkerSettings], 
     """
     configure_logging(settings.log_level)
     keep_freed_memory()
-    with stop_requested() as stopping, build(settings) as pipeline:
-        pipeline.sink.sample_clock()
+    built = build(settings)
+    built.sink.sample_clock()  # before it greets anyone: a worker that is known is one that has found Redis
+    with stop_requested() as stopping, built as pipeline:
         pipeline.serve(until=stopping)
         pipeline.drain()
 
