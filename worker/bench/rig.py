@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from model.engine import Engine, Inspection
 from model.images import Image
-from producers.publisher import FramePublisher, Policy, PublisherSettings
+from producers.publisher import FramePublisher, PublisherSettings
+from producers.settings import Policy
 from worker.bench.null import RECIPE, NullEngine, NullPipeline, null_infer, start_null_worker
 from worker.demo.processes import Processes, free_ports
 from worker.errors import WorkerError
