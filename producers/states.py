@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from producers.protocol import GoneReason
 
-_S, _E, _A = TypeVar("_S", bound=Enum), TypeVar("_E", bound=Enum), TypeVar("_A", bound=Enum)
+_S = TypeVar("_S", bound=Enum)
+_E = TypeVar("_E", bound=Enum)
+_A = TypeVar("_A", bound=Enum)
 
 
 def _table(states: type[_S], rows: Mapping[_E, tuple[_A, ...]]) -> dict[tuple[_S, _E], _A]:
@@ -192,6 +194,7 @@ class Arrival(Enum):
     REFUSED = "REFUSED"
     GARBAGE = "no message of this protocol and version"
     SILENCE = "three PINGs without a PONG"
+    SHUT_OUT = "nothing could be sent for three seconds: nobody is there, or lets this worker in"
 
 
 class Step(Enum):
@@ -225,6 +228,7 @@ def _links() -> dict[tuple[Tie, Arrival], Step]:
         Arrival.REFUSED:       (stop,    stop,    stop,   stop,   stay),
         Arrival.GARBAGE:       (count,   count,   count,  count,  count),
         Arrival.SILENCE:       (stay,    redial,  redial, redial, stay),
+        Arrival.SHUT_OUT:      (redial,  redial,  redial, redial, stay),
     })
     # fmt: on
 

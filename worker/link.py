@@ -210,7 +210,8 @@ class Link:
         self._paused = paused
         if self.tie is Tie.REFUSED or not alive:
             return
-        if self._shut_out_since is not None and now - self._shut_out_since > SHUT_OUT_S:
+        shut_out = self._shut_out_since is not None and now - self._shut_out_since > SHUT_OUT_S
+        if shut_out and LINKS[self.tie, Arrival.SHUT_OUT] is Step.REDIAL:
             self._knock_again()
         if self.tie is Tie.DIALLING and not self._greet():
             return

@@ -1,7 +1,7 @@
 """A broken GPU fails fastest: it must neither draw all the work nor condemn good frames, and no frame may end it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from worker.errors import EngineBroken
 from worker.settings import WorkerSettings
 
 POISON = 77
-Frames = list[tuple[Engine, Image]]
+Frames = Sequence[tuple[Engine, Image]]
 
 
 def fail(frames: Frames) -> list[Inspection]:

@@ -55,7 +55,20 @@ EXAMPLES, A_TIME = 100, 30
 FUZZ = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 ODD_NUMBERS = [-1, 0, 1.5, 2**53, 2**53 + 1, 2**63, 10**400, -(10**400), 1e308, float("nan"), float("inf"), True]
-ODD = [*ODD_NUMBERS, None, "", "x" * 5000, "\ud800", "\0", [], {}, [[[[]]]], ["x"] * 100, {"": {"": {}}}, [1e400]]
+ODD: list[Any] = [
+    *ODD_NUMBERS,
+    None,
+    "",
+    "x" * 5000,
+    "\ud800",
+    "\0",
+    [],
+    {},
+    [[[[]]]],
+    ["x"] * 100,
+    {"": {"": {}}},
+    [1e400],
+]
 odd = st.sampled_from(ODD)
 
 IDS = tuple(str(tag(seq).id) for seq in range(3))

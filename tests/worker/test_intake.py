@@ -495,4 +495,4 @@ def test_a_publisher_that_moves_is_found_where_its_address_now_leads(tmp_path: P
                 got = id_of(taken.next(timeout_s=20))
                 assert got.session == publisher.session
                 taken.intake.stored([got])
-                assert eventually(lambda publisher=publisher: publisher.counts()["open"] == 0)
+                assert publisher.drain(timeout_s=20) == 0

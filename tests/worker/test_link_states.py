@@ -4,6 +4,7 @@ Each cell brings a real `Link` with a real socket into the state; the publisher 
 """
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -28,17 +29,18 @@ from producers.protocol import (
     encode,
 )
 from producers.states import LINKS, Arrival, Step, Tie
+from tests.producers.scripted_worker import wait_until
 from tests.worker.frames import frame, header, tag
 from worker.batcher import ReceivedFrame
-from worker.link import DEAF_AFTER_PONGS, MESSAGES_A_TURN, GoneFrame, Link, LinkSettings
+from worker.link import DEAF_AFTER_PONGS, MESSAGES_A_TURN, SHUT_OUT_S, GoneFrame, Link, LinkSettings
 from worker.settings import CameraSettings
 
 PING_S = 1.0
 SETTINGS = LinkSettings("w1", "i1", ("part",), max_frame_bytes=1 << 20, longest_batch_ms=1.0, ping_s=PING_S)
 
 
-def frame_parts(seq: int, **more: object) -> list[bytes]:
-    return [FRAME, header(seq, **more).to_bytes(), frame(seq).payload]
+def frame_parts(seq: int) -> list[bytes]:
+    return [FRAME, header(seq).to_bytes(), frame(seq).payload]
 
 
 class Dialled:
@@ -50,7 +52,7 @@ class Dialled:
         self.router.bind("inproc://work")
         camera = CameraSettings(endpoint="inproc://work", recipe="part")
         self.link = Link(self.context, "cam1", camera, SETTINGS, share=1)
-        self.now = 100.0
+        self.now = time.monotonic()
         self.peer = b""
 
     def keep_up(self, *, leaving: bool = False) -> list[Message]:
@@ -76,6 +78,13 @@ class Dialled:
             self.now += PING_S
             if self.link.socket is socket:
                 self.link.keep_up(self.now, alive=True, paused=False, leaving=self.link.tie is Tie.LEAVING)
+        return []
+
+    def shuts_out(self) -> list[ReceivedFrame | GoneFrame]:
+        self.router.close(linger=0)
+        wait_until(lambda: not self.link.socket.poll(0, zmq.POLLOUT), what="the socket notices")
+        for later in (PING_S, PING_S + SHUT_OUT_S + 0.1):
+            self.link.keep_up(time.monotonic() + later, alive=True, paused=False, leaving=self.link.tie is Tie.LEAVING)
         return []
 
     def close(self) -> None:
@@ -121,6 +130,7 @@ CAUSES: dict[Arrival, Callable[[Dialled], list[ReceivedFrame | GoneFrame]]] = {
     Arrival.REFUSED: lambda dialled: dialled.hears(encode(Refused(why="not here"))),
     Arrival.GARBAGE: lambda dialled: dialled.hears([b"2F", b"{}", b""]),
     Arrival.SILENCE: lambda dialled: dialled.is_silent(),
+    Arrival.SHUT_OUT: lambda dialled: dialled.shuts_out(),
 }
 CELLS = [cell for cell in itertools.product(Tie, Arrival) if cell != (Tie.DIALLING, Arrival.SILENCE)]
 
@@ -131,9 +141,11 @@ def test_what_a_link_does_is_what_the_table_says(dialled: Dialled, tie: Tie, arr
     socket = dialled.link.socket
     taken = CAUSES[arrival](dialled)
     refused = sum(dialled.link.admission.refusals.values())
-    if arrival is Arrival.SILENCE:
-        assert (dialled.link.socket is not socket) == (LINKS[tie, arrival] is Step.REDIAL)
-        assert dialled.link.tie is (Tie.DIALLING if LINKS[tie, arrival] is Step.REDIAL else tie)
+    if arrival in (Arrival.SILENCE, Arrival.SHUT_OUT):
+        redialled = LINKS[tie, arrival] is Step.REDIAL
+        assert (socket.closed, dialled.link.socket is not socket) == (redialled, redialled)
+        if arrival is Arrival.SILENCE:  # after SHUT_OUT, HELLO may be out again within the same turn
+            assert dialled.link.tie is (Tie.DIALLING if redialled else tie)
         return
     said, after = dialled.said(), dialled.link.tie
     match LINKS[tie, arrival]:
@@ -162,7 +174,7 @@ def test_what_a_link_does_is_what_the_table_says(dialled: Dialled, tie: Tie, arr
             dialled.now += 10 * PING_S
             assert dialled.keep_up() == []
         case Step.REDIAL:
-            pytest.fail("only silence makes a link dial again")
+            pytest.fail("only silence and a closed door make a link dial again")
 
 
 def test_a_publisher_that_is_not_there_is_dialled_on_the_same_socket() -> None:
@@ -171,8 +183,8 @@ def test_a_publisher_that_is_not_there_is_dialled_on_the_same_socket() -> None:
         nobody = CameraSettings(endpoint="tcp://127.0.0.1:9", recipe="part")
         link = Link(context, "cam1", nobody, SETTINGS, share=1)
         socket = link.socket
-        for second in range(10):
-            link.keep_up(float(second), alive=True, paused=False)
+        for turn in range(10):
+            link.keep_up(time.monotonic() + turn * SHUT_OUT_S / 20, alive=True, paused=False)
         assert (link.tie, link.socket) == (Tie.DIALLING, socket)
         assert LINKS[Tie.DIALLING, Arrival.SILENCE] is Step.STAY
         socket.close(linger=0)
