@@ -27,8 +27,8 @@ from worker.judge import judge, refusal
 from worker.link import GoneFrame, LinkSettings
 from worker.recipes import Recipe, load_recipes
 from worker.settings import WorkerSettings
-from worker.sink import ResultSink
-from worker.verdict import Reason, Verdict
+from worker.sink import Judged, ResultSink
+from worker.verdict import Reason
 from worker.writer import ResultWriter
 
 log = structlog.get_logger("worker")
@@ -210,8 +210,12 @@ class Pipeline:
             return
         self._strikes.clear()
         inferred = time.monotonic()
-        for (frame, _), inspection in zip(good, inspections, strict=True):
-            self._judge(frame, inspection, taken=taken, prepared=prepared, inferred=inferred)
+        self._hand_on(
+            [
+                self._judge(frame, inspection, taken=taken, prepared=prepared, inferred=inferred)
+                for (frame, _), inspection in zip(good, inspections, strict=True)
+            ]
+        )
 
     def _infer(self, frames: list[tuple[ReceivedFrame, Image]]) -> list[Inspection]:
         return self._infer_batch([(self.recipes[frame.recipe].engine, image) for frame, image in frames])
@@ -231,7 +235,7 @@ class Pipeline:
                     raise EngineBroken(f"the engine failed on {len(self._strikes)} frames in a row: {error}") from error
                 continue
             self._strikes.clear()
-            self._judge(frame, inspection, taken=taken, prepared=started, inferred=time.monotonic())
+            self._hand_on([self._judge(frame, inspection, taken=taken, prepared=started, inferred=time.monotonic())])
 
     def _judge(
         self,
@@ -241,7 +245,7 @@ class Pipeline:
         taken: float,
         prepared: float,
         inferred: float,
-    ) -> None:
+    ) -> Judged:
         now, recipe = time.monotonic(), self.recipes[frame.recipe]
         verdict = judge(
             frame,
@@ -261,7 +265,7 @@ class Pipeline:
         )
         judged = time.monotonic()
         verdict.latency_us["judge"] = _us(judged - inferred)  # known only now, and nobody else has seen the verdict yet
-        self._hand_on(verdict, judged)
+        return Judged(verdict, judged)
 
     def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str) -> None:
         now = time.monotonic()
@@ -276,7 +280,7 @@ class Pipeline:
             latency_us=stages,
             recipe=frame.recipe,
         )
-        self._hand_on(verdict, now)
+        self._hand_on([Judged(verdict, now)])
 
     def _write_gone(self, gone: GoneFrame) -> None:
         now = time.monotonic()
@@ -288,12 +292,13 @@ class Pipeline:
             inspected_ns=time.time_ns(),
             latency_us={},
         )
-        self._hand_on(verdict, now)
+        self._hand_on([Judged(verdict, now)])
 
-    def _hand_on(self, verdict: Verdict, now: float) -> None:
-        self.writer.put(verdict, now=now)
-        self.intake.judged(verdict.tag.id)
-        log.debug("judged", frame=str(verdict.tag.id), decision=verdict.decision.value, reason=verdict.reason.word)
+    def _hand_on(self, batch: list[Judged]) -> None:
+        self.writer.put_all(batch)
+        for verdict in (judged.verdict for judged in batch):
+            self.intake.judged(verdict.tag.id)
+            log.debug("judged", frame=str(verdict.tag.id), decision=verdict.decision.value, reason=verdict.reason.word)
 
     def _on_stored(self, frames: list[FrameId]) -> None:
         self.intake.stored(frames)

@@ -6,7 +6,7 @@ What Redis may answer, and what is then done, stands in `worker.faults`.
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -58,8 +58,12 @@ class ResultWriter:
 
     def put(self, verdict: Verdict, *, now: float) -> None:
         """Hands over a verdict, judged now."""
+        self.put_all([Judged(verdict, now)])
+
+    def put_all(self, batch: Sequence[Judged]) -> None:
+        """Hands over a batch at once: one by one, the first would wake the thread to store it alone."""
         with self._changed:
-            self._waiting.append(Judged(verdict, now))
+            self._waiting.extend(batch)
             self._changed.notify()
 
     @property

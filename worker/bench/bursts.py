@@ -3,12 +3,12 @@
 No torch in here: a publisher's memory is measured as it is beside a camera.
 """
 
+import contextlib
 import multiprocessing
 import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 import zmq
@@ -153,10 +153,8 @@ def picture() -> Image:
 def _serve(pipe: Connection, burst: Burst) -> None:
     """Does bursts until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the bench, which ends this process by its pipe
-    pipe.send(0)
-    while True:
-        try:
-            frames: Any = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(burst(frames))
+    with contextlib.suppress(EOFError, OSError):  # the other end has closed the pipe, or is no more
+        pipe.send(0)
+        while True:
+            frames: int = pipe.recv()
+            pipe.send(burst(frames))
