@@ -165,6 +165,8 @@ class Retention:
                 dead.append(worker.hello.name)
                 self.lose(peer)
         for entry in list(self.entries.values()):
+            if entry.state is State.JUDGED:  # no clock moves it, and while Redis is away there are thousands
+                continue
             if entry.peer is not None and now - entry.sent_at > self.limits.ack_timeout_s:
                 self._happen(entry, Event.OVERDUE)
             elif entry.deadline is not None and now > entry.deadline:

@@ -8,7 +8,7 @@ from producers.frame import Frame, FrameHeader, FrameTag
 from producers.kept import Entry, Peer
 from producers.protocol import GoneReason, Hello
 from producers.retention import REPORTED_AT_ONCE, Limits, Retention
-from producers.states import Event, State
+from producers.states import FRAMES, Act, Event, State
 
 SESSION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 A, B = b"peer-a", b"peer-b"
@@ -191,6 +191,19 @@ def test_judged_drops_the_pixels_and_keeps_the_header() -> None:
     assert entry_of(retention, 0).frame is None
     assert (retention.pixel_frames, retention.pixel_bytes) == (0, 0)
     assert retention.counts["judged"] == 1
+
+
+def test_a_judged_frame_stays_with_its_worker_however_long_redis_is_away() -> None:
+    """`tick` looks at none of them: in the table, too, neither clock moves a frame that is judged."""
+    retention = kept(0, budget_ms=1000)
+    join(retention, A, credit=1)
+    sent(retention)
+    retention.done(A, stored=[], judged=[name_of(0)])
+    for now in range(1, 200):
+        retention.ping(A, total=1, now=now)
+        assert retention.tick(now) == []
+    assert (entry_of(retention, 0).state, entry_of(retention, 0).peer) == (State.JUDGED, A)
+    assert {FRAMES[State.JUDGED, event] for event in (Event.OVERDUE, Event.EXPIRED)} == {Act.STAY}
 
 
 @pytest.mark.parametrize("answer", ["stored", "judged", "busy", "bad"])
