@@ -70,6 +70,8 @@ def _missing(error: ImportError) -> str | None:
         return f"this command needs {error.name}: install it with pip install 'sightline[worker]'"
     if (error.name or "").split(".")[0] in ("onnx", "onnxruntime", "onnxscript"):
         return f"this command needs {error.name}: install it with pip install 'sightline[onnx]'"
+    if error.name == "psutil":
+        return "this command needs psutil: install it with pip install 'sightline[demo]'"
     if (error.name or "").split(".")[0] == "anomalib":
         return "this command needs anomalib: install it with pip install 'sightline[peers]'"
     return None

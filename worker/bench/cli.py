@@ -1,12 +1,13 @@
-"""What `worker` brings to `sightline bench`: `transport`."""
+"""`sightline bench transport`: the line around the engine, beside plain sockets."""
 
 import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
+
+from model.cli.screen import AsJson, bars, to_stderr
 
 if TYPE_CHECKING:
     from worker.bench.transport import TransportBench
@@ -14,21 +15,19 @@ if TYPE_CHECKING:
 
 def transport(
     frames: Annotated[int, typer.Option(min=10, help="Of each case, shared among five passes.")] = 10_000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Measure the line around the engine: acknowledged frames a second, beside plain sockets in the same run.
 
     A publisher, a worker without a network and a Redis of their own, 256 x 256 x 3 raw frames. A frame counts when its
     verdict is in Redis and the publisher knows it. Nothing outlives the command.
     """
-    from worker.bench.transport import bench_transport, frames_in_all
+    from worker.bench.transport import bench_transport
     from worker.demo.processes import interrupt_on_sigterm
 
     interrupt_on_sigterm()
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("frames", total=frames_in_all(frames))
-        found = bench_transport(frames, progress=lambda done: bar.advance(task, done))
+    with bars(to_stderr()) as progress:
+        found = bench_transport(frames, progress=progress)
     if as_json:
         print(json.dumps(found.to_json()))
     else:
@@ -37,10 +36,12 @@ def transport(
 
 
 def _show(found: "TransportBench") -> None:
-    table = Table(title=f"{found.frames} frames a case, {found.machine}")
     names = list(found.cases[0].cpu_us)
-    for column in ("sockets", "AOF", "acknowledged/s", "plain/s", "ratio", *(f"{name} us" for name in names), "growth"):
-        table.add_column(column, justify="left" if column in ("sockets", "AOF") else "right")
+    table = Table(title=f"{found.frames} frames a case, {found.machine}")
+    table.add_column("sockets")
+    table.add_column("AOF")
+    for column in ("acknowledged/s", "plain/s", "ratio", "CPU us a frame", "growth"):
+        table.add_column(column, justify="right")
     for case in found.cases:
         table.add_row(
             case.sockets,
@@ -48,9 +49,8 @@ def _show(found: "TransportBench") -> None:
             f"{case.acknowledged_fps:.0f}",
             f"{case.plain_fps:.0f}",
             f"{case.ratio:.2f}",
-            *(f"{case.cpu_us[name]:.0f}" for name in names),
+            " ".join(f"{case.cpu_us[name]:.0f}" for name in names),
             " ".join(f"{case.resident_growth[name]:+.1%}" for name in names),
         )
-    console = Console()
-    console.print(table)
-    console.print("us: processor time a frame. growth: resident memory of " + ", ".join(names) + ", since the warm-up.")
+    Console().print(table)
+    print(f"CPU and growth of resident memory since the warm-up: {', '.join(names)}")

@@ -4,9 +4,10 @@ Acknowledged: from `publish` until the worker's DONE for it came back, which it 
 """
 
 import platform
+import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import psutil
 from pydantic import SecretStr
 
 from producers.frame import FrameTag, make_frame
+from producers.keys import new_pair, read_public
 from producers.protocol import FRAME
 from producers.publisher import PublisherSettings
 from worker.bench.bursts import SHAPE, Burster, picture, publish, pull, push, seconds
@@ -31,6 +33,9 @@ CAMERA = "bench"
 SESSION = "00000000-0000-0000-0000-000000000000"
 
 
+Progress = Callable[[str, int, int], None]
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a case is measured with.
@@ -40,32 +45,48 @@ class Setup:
         aof: whether Redis writes each verdict to its disk before it answers.
     """
 
-    sockets: Literal["plain"] = "plain"
+    sockets: Literal["plain", "curve"] = "plain"
     aof: Literal["off", "always"] = "off"
+
+    def make_keys(self, folder: Path) -> None:
+        """Makes what `publisher` and `worker` look for in the same folder, if this setup has keys at all."""
+        if self.sockets == "curve":
+            for name in ("camera", "worker"):
+                new_pair(folder, name)
+            for door in ("workers", "viewers"):
+                (folder / door).mkdir()
+            shutil.copy(folder / "worker.pub", folder / "workers")
+
+    def __str__(self) -> str:
+        return f"{self.sockets}, AOF {self.aof}"
 
     def redis_options(self) -> list[str]:
         """For the command line of redis-server."""
         return [] if self.aof == "off" else ["--appendonly", "yes", "--appendfsync", "always"]
 
-    def publisher(self, work_port: int, live_port: int) -> PublisherSettings:
+    def publisher(self, work_port: int, live_port: int, keys: Path) -> PublisherSettings:
         """Of the publisher, whose defaults are kept."""
+        key = keys / "camera.key" if self.sockets == "curve" else None
         ends = {"work": f"tcp://127.0.0.1:{work_port}", "live": f"tcp://127.0.0.1:{live_port}"}
-        return PublisherSettings(camera=CAMERA, recipe=RECIPE, **ends)
+        return PublisherSettings(camera=CAMERA, recipe=RECIPE, key=key, **ends)
 
-    def worker(self, work_port: int, redis_url: str) -> WorkerSettings:
+    def worker(self, work_port: int, redis_url: str, keys: Path) -> WorkerSettings:
         """Of the null worker."""
+        curve = self.sockets == "curve"
+        endpoint, server_key = f"tcp://127.0.0.1:{work_port}", read_public(keys / "camera.pub") if curve else None
         return WorkerSettings(
             line="bench",
             redis=SecretStr(redis_url),
             name="null",
-            cameras={CAMERA: CameraSettings(endpoint=f"tcp://127.0.0.1:{work_port}", recipe=RECIPE)},
+            cameras={CAMERA: CameraSettings(endpoint=endpoint, recipe=RECIPE, server_key=server_key)},
+            key=keys / "worker.key" if curve else None,
             max_batch=MAX_BATCH,
             max_results=MAX_RESULTS,
             log_level="warning",
         )
 
 
-SETUPS = (Setup(), Setup(aof="always"))
+SETUPS = (Setup(), Setup(aof="always"), Setup(sockets="curve"), Setup(sockets="curve", aof="always"))
 
 
 @dataclass(frozen=True)
@@ -110,7 +131,7 @@ class Case:
 
 @dataclass(frozen=True)
 class TransportBench:
-    """All cases, and the first one's figures once more: plain sockets, nothing written to disk."""
+    """All cases; in JSON the first one's figures once more: plain sockets, nothing written to disk."""
 
     machine: str
     frames: int
@@ -120,15 +141,24 @@ class TransportBench:
         """For machines."""
         first = self.cases[0]
         top = {"acknowledged_fps": first.acknowledged_fps, "plain_fps": first.plain_fps, "ratio": first.ratio}
-        return {**top, **asdict(self), "shape": SHAPE, "max_batch": MAX_BATCH, "pairs": PAIRS}
+        grown = {"resident_growth": self.resident_growth}
+        return {**top, **grown, **asdict(self), "shape": SHAPE, "max_batch": MAX_BATCH, "pairs": PAIRS}
+
+    @property
+    def resident_growth(self) -> float:
+        """The most that a publisher or a worker grew by, as a share. Redis holds what it was told to hold."""
+        return max(case.resident_growth[name] for case in self.cases for name in ("publisher", "worker"))
 
 
-def bench_transport(frames: int, *, progress: Callable[[int], None]) -> TransportBench:
+def bench_transport(
+    frames: int, *, setups: Sequence[Setup] = SETUPS, progress: Progress = lambda what, done, total: None
+) -> TransportBench:
     """Measures every setup.
 
     Args:
         frames: of each setup, shared among the pairs.
-        progress: called with the frames that were sent since it was called last.
+        setups: which; the first one's figures are shown first.
+        progress: told `what, done, total`.
 
     Raises:
         ResultsUnavailable: there is no redis-server.
@@ -136,33 +166,24 @@ def bench_transport(frames: int, *, progress: Callable[[int], None]) -> Transpor
     """
     machine = f"{platform.machine()}, {psutil.cpu_count()} CPUs"
     with _plain_sockets() as plain:
-        return TransportBench(machine, frames, tuple(_measure(setup, frames, plain, progress) for setup in SETUPS))
+        return TransportBench(machine, frames, tuple(_measure(setup, frames, plain, progress) for setup in setups))
 
 
-def frames_in_all(frames: int) -> int:
-    """What `progress` adds up to."""
-    return len(SETUPS) * (WARM_UP + PAIRS * 2 * _burst(frames))
-
-
-def _burst(frames: int) -> int:
-    return max(1, frames // PAIRS)
-
-
-def _measure(setup: Setup, frames: int, plain: Callable[[int], float], progress: Callable[[int], None]) -> Case:
-    burst = _burst(frames)
+def _measure(setup: Setup, frames: int, plain: Callable[[int], float], progress: Progress) -> Case:
+    burst = max(1, frames // PAIRS)
     with _line(setup) as (publisher, pids):
         seconds(WARM_UP, publisher)
-        progress(WARM_UP)
         usage, cpu_s = {name: Usage.of(pid) for name, pid in pids.items()}, dict.fromkeys(pids, 0.0)
         first, pairs = usage, []
-        for _ in range(PAIRS):
+        for pair in range(PAIRS):
+            progress(str(setup), pair * burst, PAIRS * burst)
             plain_s = plain(burst)
             before = {name: Usage.of(pid) for name, pid in pids.items()}
             acknowledged_s = seconds(burst, publisher)
             usage = {name: Usage.of(pid) for name, pid in pids.items()}
             cpu_s = {name: cpu_s[name] + usage[name].cpu_s - before[name].cpu_s for name in pids}
             pairs.append((burst / plain_s, burst / acknowledged_s))
-            progress(2 * burst)
+        progress(str(setup), PAIRS * burst, PAIRS * burst)
     return Case(
         setup.sockets,
         setup.aof,
@@ -183,8 +204,9 @@ def _line(setup: Setup) -> Iterator[tuple[Burster, dict[str, int]]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-bench-")))
         processes = stack.enter_context(Processes(folder))
         url = processes.redis(redis_port, *setup.redis_options())
-        publisher = stack.enter_context(Burster("publisher", publish, setup.publisher(work, live)))
-        worker = start_null_worker(setup.worker(work, url))
+        setup.make_keys(folder / "keys")
+        publisher = stack.enter_context(Burster("publisher", publish, setup.publisher(work, live, folder / "keys")))
+        worker = start_null_worker(setup.worker(work, url, folder / "keys"))
         stack.callback(worker.join, 10)
         stack.callback(worker.terminate)
         publisher.ready()
