@@ -45,16 +45,8 @@ class FaultLine:
 
     def __init__(self, redis: str, line: str, **changes: Any) -> None:
         self.redis, self.line = redis, line
-        self.work_port, live_port = free_ports(2)
-        fields = {
-            "camera": "cam1",
-            "recipe": RECIPE,
-            "work": f"tcp://127.0.0.1:{self.work_port}",
-            "live": f"tcp://127.0.0.1:{live_port}",
-            "heartbeat_s": HEARTBEAT_S,
-            **changes,
-        }
-        self.publisher = FramePublisher(PublisherSettings.model_validate(fields))
+        self.publisher = FramePublisher(publisher_settings(**changes))
+        self.work_port = int(self.publisher.settings.work.rpartition(":")[2])
         self.expected: dict[str, str] = {}
         self.workers: list[BaseProcess] = []
 
@@ -126,13 +118,23 @@ class FaultLine:
         return Counter({key.decode(): int(value) for key, value in fields.items()})
 
 
-def worker_settings(name: str, line: str, redis: str, *, port: int, **more: Any) -> WorkerSettings:
+def publisher_settings(**changes: Any) -> PublisherSettings:
+    """Of camera `cam1` at endpoints that nobody has."""
+    work, live = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
+    fields = {"camera": "cam1", "recipe": RECIPE, "work": work, "live": live, "heartbeat_s": HEARTBEAT_S, **changes}
+    return PublisherSettings.model_validate(fields)
+
+
+def worker_settings(
+    name: str, line: str, redis: str, *, port: int, server_key: str | None = None, **more: Any
+) -> WorkerSettings:
     """Of a null worker for camera `cam1`, whose heartbeats and time-outs are quick."""
+    camera = {"endpoint": f"tcp://127.0.0.1:{port}", "recipe": RECIPE, "server_key": server_key}
     fields = {
         "name": name,
         "line": line,
         "redis": redis,
-        "cameras": {"cam1": {"endpoint": f"tcp://127.0.0.1:{port}", "recipe": RECIPE}},
+        "cameras": {"cam1": camera},
         "ping_s": 0.1,
         "redis_timeout_s": 1.0,
         "log_level": "error",
