@@ -11,6 +11,8 @@ from producers.daemon import configure_logging
 if TYPE_CHECKING:
     from tests.faults.harness import FaultLine
 
+PATIENT_S = 60.0
+
 OpenLine = Callable[..., "FaultLine"]
 
 
@@ -37,3 +39,9 @@ def open_line(redis_url: str, line: str) -> Iterator[OpenLine]:
 def a_line(open_line: OpenLine) -> "FaultLine":
     """A line as most tests need it."""
     return open_line()
+
+
+@pytest.fixture
+def patient_line(open_line: OpenLine) -> "FaultLine":
+    """A line whose workers all live: on no machine, however busy, does one of them look dead."""
+    return open_line(heartbeat_s=PATIENT_S)

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.faults.breaking import clock_stepped, step_wall_clock
-from tests.faults.conftest import OpenLine
+from tests.faults.conftest import PATIENT_S, OpenLine
 from tests.faults.harness import FRAMES, PATIENCE_S, FaultLine, expect_one_verdict_each
 from worker.line import connect
 
@@ -31,7 +31,7 @@ def expect_deadlines_on_redis_clock(line: FaultLine) -> None:
 
 @STEPS
 def test_a_workers_wall_clock_may_jump(open_line: OpenLine, step_s: float) -> None:
-    line = open_line(budget_ms=BUDGET_MS)
+    line = open_line(budget_ms=BUDGET_MS, heartbeat_s=PATIENT_S)
     line.worker("w1", functools.partial(clock_stepped, step_s=step_s, after=FRAMES // 2))
     line.wait_for_workers(1)  # a first start takes long, and budgets run
     line.publish()
@@ -44,7 +44,7 @@ def test_a_workers_wall_clock_may_jump(open_line: OpenLine, step_s: float) -> No
 def test_a_publishers_wall_clock_may_jump(open_line: OpenLine, step_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", time.time_ns)  # put back when the test ends
     monkeypatch.setattr(time, "time", time.time)
-    line = open_line(budget_ms=BUDGET_MS)
+    line = open_line(budget_ms=BUDGET_MS, heartbeat_s=PATIENT_S)
     line.worker()
     line.wait_for_workers(1)
     line.publish()

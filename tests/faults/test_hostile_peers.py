@@ -35,12 +35,12 @@ MESSAGES: dict[str, list[list[bytes]]] = {
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_a_peer_that_talks_nonsense_harms_no_frame(a_line: FaultLine, kind: str) -> None:
-    a_line.worker()
-    a_line.wait_for_workers(1)
-    with ScriptedWorker(a_line.publisher.settings.work) as peer:
+def test_a_peer_that_talks_nonsense_harms_no_frame(patient_line: FaultLine, kind: str) -> None:
+    patient_line.worker()
+    patient_line.wait_for_workers(1)
+    with ScriptedWorker(patient_line.publisher.settings.work) as peer:
         for message in MESSAGES[kind]:
-            a_line.publish(FRAMES // 4)
+            patient_line.publish(FRAMES // 4)
             peer.send(*message)
-        a_line.publish(FRAMES // 4)
-        expect_one_verdict_each(a_line)
+        patient_line.publish(FRAMES // 4)
+        expect_one_verdict_each(patient_line)

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.faults.conftest import OpenLine
+from tests.faults.conftest import PATIENT_S, OpenLine
 from tests.faults.harness import PATIENCE_S, expect_one_verdict_each
 from tests.producers.keyring import Keyring
 from tests.producers.scripted_worker import wait_until
@@ -35,7 +35,7 @@ def test_a_worker_that_is_not_let_in_judges_nothing_and_costs_no_frame(
         "a key that is not listed": {"key": key_of(keyring, "w1"), "server_key": keyring.server_key},
         "a wrong key of the camera": {"key": key_of(keyring, "w2"), "server_key": keyring.pair("w1").public},
     }
-    line = open_line(key=keyring.camera_key)
+    line = open_line(key=keyring.camera_key, heartbeat_s=PATIENT_S)
     line.worker("w1", **keys[kind])
     line.publish()
     wait_until(lambda: line.worker_counts("w1")["heartbeat_ns"] > 0, what="it runs", patience_s=PATIENCE_S)
@@ -47,7 +47,7 @@ def test_a_worker_that_is_not_let_in_judges_nothing_and_costs_no_frame(
 
 
 def test_frames_wait_for_a_worker_whose_key_is_listed_late(open_line: OpenLine, keyring: Keyring) -> None:
-    line = open_line(key=keyring.camera_key)
+    line = open_line(key=keyring.camera_key, heartbeat_s=PATIENT_S)
     line.worker("w1", key=key_of(keyring, "w1"), server_key=keyring.server_key)
     line.publish()
     keeper = line.publisher._doorkeeper

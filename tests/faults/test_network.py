@@ -7,11 +7,10 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.faults.breaking import slow
-from tests.faults.conftest import OpenLine
+from tests.faults.conftest import PATIENT_S, OpenLine
 from tests.faults.harness import (
     FRAMES,
     GOOD,
-    HEARTBEAT_S,
     ROUNDS,
     FaultLine,
     expect_one_verdict_each,
@@ -63,12 +62,12 @@ def test_what_a_worker_behind_a_stalled_cable_had_goes_to_another_and_has_one_ve
         expect_one_verdict_each(a_line, UNLUCKY)
 
 
-def test_a_slow_network_makes_verdicts_slow_and_changes_none(a_line: FaultLine) -> None:
-    with Proxy(a_line.work_port) as proxy:
+def test_a_slow_network_makes_verdicts_slow_and_changes_none(patient_line: FaultLine) -> None:
+    with Proxy(patient_line.work_port) as proxy:
         proxy.delay_s = 0.02
-        a_line.worker(port=proxy.port)
-        a_line.publish()
-        expect_one_verdict_each(a_line)
+        patient_line.worker(port=proxy.port)
+        patient_line.publish()
+        expect_one_verdict_each(patient_line)
 
 
 @pytest.mark.parametrize("towards_publisher", [True, False], ids=["towards the publisher", "towards the worker"])
@@ -102,7 +101,7 @@ def test_a_connection_that_is_cut_and_back_costs_no_frame(a_line: FaultLine) -> 
 
 def test_a_connection_that_is_cut_again_and_again_costs_no_frame(open_line: OpenLine) -> None:
     """Too briefly for a heartbeat to be missed: the worker says what it holds each time it is back."""
-    line = open_line(heartbeat_s=10 * HEARTBEAT_S)
+    line = open_line(heartbeat_s=PATIENT_S)
     with Proxy(line.work_port) as proxy:
         slowly(line, proxy)
         for _ in range(5 * ROUNDS):
@@ -114,24 +113,26 @@ def test_a_connection_that_is_cut_again_and_again_costs_no_frame(open_line: Open
         expect_one_verdict_each(line)
 
 
-def test_a_frame_above_every_workers_limit_ends_as_bad_frame_and_its_neighbours_are_judged(a_line: FaultLine) -> None:
-    a_line.worker(max_frame_bytes=4096)
-    a_line.wait_for_workers(1)
-    a_line.publish(FRAMES // 2)
-    large = a_line.publisher.publish(picture(GOOD, side=512))
-    a_line.expected[str(large)] = "bad_frame"
-    a_line.publish(FRAMES // 2)
-    expect_one_verdict_each(a_line)
+def test_a_frame_above_every_workers_limit_ends_as_bad_frame_and_harms_no_neighbour(
+    patient_line: FaultLine,
+) -> None:
+    patient_line.worker(max_frame_bytes=4096)
+    patient_line.wait_for_workers(1)
+    patient_line.publish(FRAMES // 2)
+    large = patient_line.publisher.publish(picture(GOOD, side=512))
+    patient_line.expected[str(large)] = "bad_frame"
+    patient_line.publish(FRAMES // 2)
+    expect_one_verdict_each(patient_line)
 
 
-def test_a_frame_above_one_workers_limit_goes_to_another(a_line: FaultLine) -> None:
-    a_line.worker("w1", max_frame_bytes=4096)
-    a_line.worker("w2")
-    a_line.wait_for_workers(2)
+def test_a_frame_above_one_workers_limit_goes_to_another(patient_line: FaultLine) -> None:
+    patient_line.worker("w1", max_frame_bytes=4096)
+    patient_line.worker("w2")
+    patient_line.wait_for_workers(2)
     large = []
     for _ in range(FRAMES // 4):
-        a_line.publish(3)
-        large.append(str(a_line.publisher.publish(picture(GOOD, side=512))))
-        a_line.expected[large[-1]] = "ok"
-    verdicts = expect_one_verdict_each(a_line)
+        patient_line.publish(3)
+        large.append(str(patient_line.publisher.publish(picture(GOOD, side=512))))
+        patient_line.expected[large[-1]] = "ok"
+    verdicts = expect_one_verdict_each(patient_line)
     assert {verdict.worker for verdict in verdicts if str(verdict.tag.id) in large} == {"w2"}

@@ -8,29 +8,29 @@ pytest.importorskip("torch")
 
 from producers.publisher import FramePublisher
 from tests.faults.breaking import slow
-from tests.faults.conftest import OpenLine
+from tests.faults.conftest import PATIENT_S, OpenLine
 from tests.faults.harness import FRAMES, PATIENCE_S, FaultLine, expect_one_verdict_each
 from tests.producers.scripted_worker import ScriptedWorker, wait_until
 from worker.bench.null import RECIPE
 
 
-def test_a_frame_sent_again_after_later_ones_has_its_verdict_after_theirs(a_line: FaultLine) -> None:
-    with ScriptedWorker(a_line.publisher.settings.work, name="holder", recipes=(RECIPE,)) as holder:
+def test_a_frame_sent_again_after_later_ones_has_its_verdict_after_theirs(patient_line: FaultLine) -> None:
+    with ScriptedWorker(patient_line.publisher.settings.work, name="holder", recipes=(RECIPE,)) as holder:
         holder.hello(credit=1)
-        a_line.publish(1)
+        patient_line.publish(1)
         header, _ = holder.frame()
-        a_line.worker("w2")
-        a_line.publish()
-        a_line.wait_for_verdicts(FRAMES)
+        patient_line.worker("w2")
+        patient_line.publish()
+        patient_line.wait_for_verdicts(FRAMES)
         holder.busy(header.id)
-        verdicts = expect_one_verdict_each(a_line)
+        verdicts = expect_one_verdict_each(patient_line)
     assert verdicts[-1].tag.id == header.id
     assert verdicts[-1].tag.attempt == 2
 
 
 def test_two_workers_that_judge_the_same_frames_at_once_write_one_verdict_each(open_line: OpenLine) -> None:
     """The first one is alive and slow; past `ack_timeout_s` its frames go to a second one as well."""
-    line = open_line(ack_timeout_s=0.5, heartbeat_s=30)
+    line = open_line(ack_timeout_s=0.5, heartbeat_s=PATIENT_S)
     line.worker("w1", functools.partial(slow, batch_s=2.0))
     line.wait_for_workers(1)
     line.publish(16)
@@ -40,21 +40,21 @@ def test_two_workers_that_judge_the_same_frames_at_once_write_one_verdict_each(o
     expect_one_verdict_each(line)
 
 
-def test_a_done_for_frames_of_an_old_session_silences_none_of_a_new_one(a_line: FaultLine) -> None:
-    with ScriptedWorker(a_line.publisher.settings.work, name="old", recipes=(RECIPE,)) as old:
+def test_a_done_for_frames_of_an_old_session_silences_none_of_a_new_one(patient_line: FaultLine) -> None:
+    with ScriptedWorker(patient_line.publisher.settings.work, name="old", recipes=(RECIPE,)) as old:
         old.hello(credit=FRAMES)
-        a_line.publish()
+        patient_line.publish()
         before = [old.frame()[0].id for _ in range(FRAMES)]
-        a_line.publisher.close()
-        a_line.publisher = FramePublisher(a_line.publisher.settings)
-        a_line.expected.clear()  # that session's frames went with their publisher
-        a_line.publish()
+        patient_line.publisher.close()
+        patient_line.publisher = FramePublisher(patient_line.publisher.settings)
+        patient_line.expected.clear()  # that session's frames went with their publisher
+        patient_line.publish()
         old.hello()
-        a_line.wait_for_workers(1)
+        patient_line.wait_for_workers(1)
         old.stored(*before)
         old.judged(*before)
-        old.stored(*a_line.expected)  # nor does it help to know the new ones' names
+        old.stored(*patient_line.expected)  # nor does it help to know the new ones' names
         old.settle()
-        assert a_line.publisher.counts()["open"] == FRAMES
-        a_line.worker("w2")
-        expect_one_verdict_each(a_line)
+        assert patient_line.publisher.counts()["open"] == FRAMES
+        patient_line.worker("w2")
+        expect_one_verdict_each(patient_line)

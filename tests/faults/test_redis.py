@@ -13,7 +13,7 @@ import redis
 pytest.importorskip("torch")
 
 from tests.conftest import RedisServer, start_redis, stop_redis
-from tests.faults.conftest import OpenLine
+from tests.faults.conftest import PATIENT_S, OpenLine
 from tests.faults.harness import (
     FRAMES,
     PATIENCE_S,
@@ -49,7 +49,7 @@ def waiting_for_redis(line: FaultLine) -> Iterator[None]:
 @pytest.fixture
 def own_line(open_line: OpenLine, own_redis: RedisServer) -> FaultLine:
     """A line whose Redis a test may ill-treat; its worker runs and has stored verdicts."""
-    line = open_line(redis=own_redis.url)
+    line = open_line(redis=own_redis.url, heartbeat_s=PATIENT_S)
     line.worker()
     line.publish()
     line.drain()
@@ -59,7 +59,7 @@ def own_line(open_line: OpenLine, own_redis: RedisServer) -> FaultLine:
 def test_no_verdict_is_missing_after_redis_was_killed_that_writes_through(open_line: OpenLine, tmp_path: Path) -> None:
     server = start_redis(tmp_path, *DURABLE)
     try:
-        line = open_line(redis=server.url)
+        line = open_line(redis=server.url, heartbeat_s=PATIENT_S)
         line.worker()
         for _ in range(ROUNDS):
             before = len(line.expected)
@@ -95,7 +95,7 @@ def test_what_redis_forgot_is_counted_and_what_was_open_has_its_verdict(
 
 def test_verdicts_wait_for_a_redis_that_is_stopped_for_a_while(open_line: OpenLine, own_redis: RedisServer) -> None:
     """Whether a script that timed out has run or not, nobody knows; storing it again is safe."""
-    line = open_line(redis=own_redis.url)
+    line = open_line(redis=own_redis.url, heartbeat_s=PATIENT_S)
     with Proxy(own_redis.port) as proxy:
         line.worker(redis=f"redis://127.0.0.1:{proxy.port}/0")
         for _ in range(ROUNDS):
@@ -165,7 +165,7 @@ def test_verdicts_wait_until_the_streams_key_is_a_stream_again(own_line: FaultLi
 def test_an_answer_lost_after_the_script_ran_makes_no_second_verdict(
     open_line: OpenLine, own_redis: RedisServer
 ) -> None:
-    line = open_line(redis=own_redis.url)
+    line = open_line(redis=own_redis.url, heartbeat_s=PATIENT_S)
     with Proxy(own_redis.port) as proxy:
         line.worker(redis=f"redis://127.0.0.1:{proxy.port}/0")
         line.publish()

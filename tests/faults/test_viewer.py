@@ -5,7 +5,7 @@ import zmq
 
 pytest.importorskip("torch")
 
-from tests.faults.conftest import OpenLine
+from tests.faults.conftest import PATIENT_S, OpenLine
 from tests.faults.harness import GOOD, LONG, FaultLine, expect_one_verdict_each, picture, resident_bytes
 
 SIDE = 512
@@ -20,7 +20,7 @@ def publish_pictures(line: FaultLine, count: int) -> None:
 
 
 def test_a_viewer_that_never_reads_neither_stops_the_line_nor_fills_its_memory(open_line: OpenLine) -> None:
-    line = open_line(retain_frames=16)
+    line = open_line(retain_frames=16, heartbeat_s=PATIENT_S)
     line.worker()
     publish_pictures(line, 50)
     with zmq.Context() as context, context.socket(zmq.SUB) as viewer:

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.faults.breaking import STEPS, Step, failing, signalled
-from tests.faults.conftest import OpenLine
+from tests.faults.conftest import PATIENT_S, OpenLine
 from tests.faults.harness import (
     LONG,
     PATIENCE_S,
@@ -120,7 +120,7 @@ def test_a_worker_that_grants_credit_and_falls_silent_costs_no_frame(a_line: Fau
 
 
 def test_a_worker_that_stays_alive_and_never_judges_what_it_was_sent_costs_no_frame(open_line: OpenLine) -> None:
-    line, done = open_line(ack_timeout_s=1.0), threading.Event()
+    line, done = open_line(ack_timeout_s=1.0, heartbeat_s=PATIENT_S), threading.Event()
     with ScriptedWorker(line.publisher.settings.work, name="idle", recipes=(RECIPE,)) as idle:
         idle.hello(credit=40)
         line.publish()
@@ -143,17 +143,19 @@ def test_a_worker_that_stays_alive_and_never_judges_what_it_was_sent_costs_no_fr
             pinging.join()
 
 
-def test_a_worker_whose_engine_fails_at_once_leaves_and_draws_no_frame_from_a_healthy_one(a_line: FaultLine) -> None:
+def test_a_worker_whose_engine_fails_at_once_leaves_and_draws_no_frame_from_a_healthy_one(
+    patient_line: FaultLine,
+) -> None:
     """Started again and again, as a supervisor does, it fails again and again."""
-    a_line.worker("w2")
-    a_line.wait_for_workers(1)
+    patient_line.worker("w2")
+    patient_line.wait_for_workers(1)
     for _ in range(3 * ROUNDS):
-        broken = a_line.worker("w1", failing)
+        broken = patient_line.worker("w1", failing)
         while broken.is_alive():
-            a_line.publish(2)
+            patient_line.publish(2)
         broken.join()
         assert broken.exitcode == 1
-    expect_one_verdict_each(a_line)
+    expect_one_verdict_each(patient_line)
 
 
 def test_a_worker_that_outlives_many_others_needs_no_more_memory(a_line: FaultLine) -> None:
