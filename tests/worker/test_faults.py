@@ -78,7 +78,6 @@ def test_every_fault_says_what_it_means_and_what_to_do(fault: object) -> None:
         ("LOADING Redis is loading the dataset in memory", "loading"),
         ("MASTERDOWN Link with MASTER is down", "master_down"),
         ("MISCONF Errors writing to the AOF file: No space left on device", "disk"),
-        ("MOVED 1 127.0.0.1:2", "moved"),
         ("NOAUTH Authentication required.", "login"),
         ("NOPERM this user has no permissions", "permission"),
         ("NOSCRIPT No matching script", "script_gone"),

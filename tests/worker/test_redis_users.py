@@ -104,7 +104,6 @@ FORBIDDEN = [
     ("ACL", "LIST"),
     ("ACL", "SETUSER", "sightline-reader", "+@all"),
     ("SHUTDOWN", "NOSAVE"),
-    ("DEBUG", "SLEEP", "0"),
     ("REPLICAOF", "NO", "ONE"),
     ("CLIENT", "KILL", "TYPE", "normal"),
     ("SCRIPT", "FLUSH"),
