@@ -160,7 +160,7 @@ def test_a_worker_whose_engine_fails_at_once_leaves_and_draws_no_frame_from_a_he
 
 def test_a_worker_that_outlives_many_others_needs_no_more_memory(a_line: FaultLine) -> None:
     survivor, sizes = a_line.worker("w2"), []
-    for _ in range(40 if LONG else 6):
+    for _ in range(40 if LONG else 4):
         killed = breaks(a_line, "inferred", signal.SIGKILL)
         while killed.is_alive():
             a_line.publish(10)
