@@ -4,6 +4,7 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -67,6 +68,10 @@ def decision_of(frame: str) -> str:
     return "defect" if int(frame.rpartition("/")[2]) % 3 == 0 else "ok"
 
 
+def _has_verdicts(redis_url: str, line: str, count: int) -> bool:
+    return len(stored_verdicts(redis_url, line)) >= count
+
+
 def test_every_frame_of_a_publisher_that_was_killed_has_one_verdict(
     open_line: OpenLine, redis_url: str, line: str, tmp_path: Path
 ) -> None:
@@ -77,13 +82,9 @@ def test_every_frame_of_a_publisher_that_was_killed_has_one_verdict(
     worker = start_null_worker(worker_settings("w1", line, redis_url, port=port))
     try:
         for _ in range(2 * ROUNDS):
-            before = len(stored_verdicts(redis_url, line))
+            enough = len(stored_verdicts(redis_url, line)) + FRAMES
             with camera(settings) as ids:
-                wait_until(
-                    lambda before=before: len(stored_verdicts(redis_url, line)) >= before + FRAMES,
-                    what="verdicts",
-                    patience_s=PATIENCE_S,
-                )
+                wait_until(partial(_has_verdicts, redis_url, line, enough), what="verdicts", patience_s=PATIENCE_S)
             told |= captured(ids)
         successor = open_line(work=settings.work, live=settings.live, state=settings.state, retain_frames=32)
         successor.publish()
