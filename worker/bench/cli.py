@@ -40,8 +40,8 @@ def _show(found: "TransportBench") -> None:
     table = Table(title=f"{found.frames} frames a case, {found.machine}")
     table.add_column("sockets")
     table.add_column("AOF")
-    for column in ("acknowledged/s", "plain/s", "ratio", "CPU us a frame", "growth"):
-        table.add_column(column, justify="right")
+    for column in ("frames/s", "plain/s", "ratio", "CPU us", "growth %"):
+        table.add_column(column, justify="right", no_wrap=True)
     for case in found.cases:
         table.add_row(
             case.sockets,
@@ -50,7 +50,10 @@ def _show(found: "TransportBench") -> None:
             f"{case.plain_fps:.0f}",
             f"{case.ratio:.2f}",
             " ".join(f"{case.cpu_us[name]:.0f}" for name in names),
-            " ".join(f"{case.resident_growth[name]:+.1%}" for name in names),
+            " ".join(f"{100 * case.resident_growth[name]:+.1f}" for name in names),
         )
     Console().print(table)
-    print(f"CPU and growth of resident memory since the warm-up: {', '.join(names)}")
+    print(
+        "frames/s: acknowledged. CPU us: processor time a frame, growth %: of resident memory since the warm-up; "
+        f"each of {', '.join(names)}"
+    )

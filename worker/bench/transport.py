@@ -27,7 +27,8 @@ from worker.settings import CameraSettings, WorkerSettings
 
 PAIRS = 5
 MAX_BATCH = 32
-WARM_UP = 2000  # frames: retention has been full and Redis's stream has been cut once
+WARM_UP = 10_000  # frames, or as many as are measured: by then every heap has about found its size
+PLAIN_WARM_UP = 1000  # messages
 MAX_RESULTS = 1000  # entries in the stream: its growth is Redis's business and would hide everybody else's
 CAMERA = "bench"
 SESSION = "00000000-0000-0000-0000-000000000000"
@@ -172,7 +173,7 @@ def bench_transport(
 def _measure(setup: Setup, frames: int, plain: Callable[[int], float], progress: Progress) -> Case:
     burst = max(1, frames // PAIRS)
     with _line(setup) as (publisher, pids):
-        seconds(WARM_UP, publisher)
+        seconds(min(WARM_UP, frames), publisher)
         usage, cpu_s = {name: Usage.of(pid) for name, pid in pids.items()}, dict.fromkeys(pids, 0.0)
         first, pairs = usage, []
         for pair in range(PAIRS):
@@ -223,5 +224,5 @@ def _plain_sockets() -> Iterator[Callable[[int], float]]:
     with Burster("plain PULL", pull, endpoint) as puller, Burster("plain PUSH", push, endpoint, message) as pusher:
         for burster in (puller, pusher):
             burster.ready()
-        seconds(WARM_UP, puller, pusher)
+        seconds(PLAIN_WARM_UP, puller, pusher)
         yield lambda frames: seconds(frames, puller, pusher)
