@@ -8,6 +8,7 @@ from typing import Literal
 import structlog
 import zmq
 
+from producers.doors import ZERO_COPY_BYTES
 from producers.errors import ProtocolError
 from producers.frame import Frame, FrameTag
 from producers.kept import Peer
@@ -141,7 +142,7 @@ class Dispatcher:
 
     def _send(self, peer: Peer, parts: list[bytes]) -> None:
         try:
-            self._work.send_multipart([peer, *parts], zmq.NOBLOCK, copy=len(parts[-1]) < 65_536)
+            self._work.send_multipart([peer, *parts], zmq.NOBLOCK, copy=len(parts[-1]) < ZERO_COPY_BYTES)
         except zmq.ZMQError as error:  # no such peer, or its queue is full: it is as good as dead
             if peer in self.retention.workers:
                 name = self.retention.workers[peer].hello.name

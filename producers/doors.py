@@ -10,6 +10,10 @@ from producers.doorkeeper import Doorkeeper
 from producers.errors import AddressTaken, SettingsError
 from producers.protocol import MAX_CONTROL_BYTES
 
+ZERO_COPY_BYTES = 1 << 20
+"""A payload from this size on is sent without a copy. A smaller one is copied: pyzmq frees what it lent to libzmq in a
+thread of its own, which costs as much as the copy and, on a busy machine, lags behind by a hundred pictures."""
+
 
 def refuse_open_door(endpoint: str, *, insecure: bool, keys: bool = False) -> None:
     """Without keys only this machine may come in.

@@ -5,6 +5,7 @@ import time
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from producers.doors import ZERO_COPY_BYTES
 from producers.frame import Frame
 from producers.protocol import FRAME
 
@@ -47,6 +48,6 @@ class LiveView:
 
     def _send(self, parts: list[bytes]) -> None:
         try:
-            self._socket.send_multipart(parts, zmq.NOBLOCK, copy=len(parts[-1]) < 65_536)
+            self._socket.send_multipart(parts, zmq.NOBLOCK, copy=len(parts[-1]) < ZERO_COPY_BYTES)
         except zmq.Again:
             return  # best effort: a slow viewer never slows the line
