@@ -54,6 +54,7 @@ class Retention:
         self.waiting: list[tuple[int, str]] = []  # a heap: the oldest frame goes first, also one that came back
         self.gone: deque[str] = deque()
         self._out: dict[str, Entry] = {}  # SENT and REPORTED: what counts against a worker's bounds
+        self._in_flight: Counter[Peer | None] = Counter()  # bytes of what is SENT, by worker
         self._superseded: deque[tuple[str, str]] = deque(maxlen=64)
         self.pixel_frames = 0
         self.pixel_bytes = 0
@@ -116,6 +117,7 @@ class Retention:
             if other == peer or (worker.hello.name, worker.hello.incarnation) == (hello.name, hello.incarnation):
                 self._move(other, peer, held)
                 self.workers.pop(other, None)
+                self._in_flight += Counter()  # forgets who has nothing
             elif worker.hello.name == hello.name:  # its predecessor under the same name is no more
                 self._superseded.append((worker.hello.name, worker.hello.incarnation))
                 self.lose(other)
@@ -153,6 +155,7 @@ class Retention:
         """A worker is dead: what it had goes to others."""
         self.workers.pop(peer, None)
         self._move(peer, None, set())
+        self._in_flight.pop(peer, None)
 
     # -- time passes -------------------------------------------------------------------------------------------------
 
@@ -255,7 +258,7 @@ class Retention:
         return None
 
     def _fits(self, peer: Peer, entry: Entry) -> bool:
-        in_flight = sum(out.size for out in self._out.values() if out.peer == peer and out.state is State.SENT)
+        in_flight = self._in_flight[peer]
         return in_flight == 0 or in_flight + entry.size <= self.workers[peer].hello.credit_bytes
 
     def _mark_sent(self, peer: Peer, entry: Entry, now: float) -> None:
@@ -282,8 +285,17 @@ class Retention:
     def _happen(self, entry: Entry, event: Event, *, peer: Peer | None = None, now: float = 0.0) -> None:
         """Does to a frame what the table says. `peer` and `now` matter only where it goes to a worker."""
         act = FRAMES[entry.state, event]
-        if act is not Act.STAY and event in (Event.BUSY, Event.OVERDUE):
+        if act is Act.STAY:
+            return
+        if event in (Event.BUSY, Event.OVERDUE):
             self._refused(entry)
+        if entry.state is State.SENT:
+            self._in_flight[entry.peer] -= entry.size
+        self._do(act, entry, event, peer=peer, now=now)
+        if entry.state is State.SENT and act is not Act.FORGET:
+            self._in_flight[entry.peer] += entry.size
+
+    def _do(self, act: Act, entry: Entry, event: Event, *, peer: Peer | None, now: float) -> None:
         match act:
             case Act.SEND | Act.REPORT:
                 entry.peer, entry.sent_at = peer, now
