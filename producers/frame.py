@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Literal, NamedTuple, Self, cast
 
 import cv2
 import numpy as np
@@ -144,6 +144,20 @@ class Picture(BaseModel):
         """Size of the decoded pixels."""
         return self.shape[0] * self.shape[1] * self.shape[2] * np.dtype(self.dtype).itemsize
 
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Parses a header.
+
+        Raises:
+            BadFrame: longer than 4 KiB, not JSON, a key missing, unknown or out of range.
+        """
+        if len(data) > MAX_HEADER_BYTES:
+            raise BadFrame(f"header has {len(data)} bytes, {MAX_HEADER_BYTES} are allowed")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise BadFrame(f"header: {first_fault(error)}") from error
+
 
 class FrameHeader(Picture, FrameTag):
     """A frame's whole header.
@@ -170,20 +184,6 @@ class FrameHeader(Picture, FrameTag):
     def to_bytes(self) -> bytes:
         """UTF-8 JSON, absent optional keys left out."""
         return self.model_dump_json(exclude_none=True).encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "FrameHeader":
-        """Parses a header.
-
-        Raises:
-            BadFrame: longer than 4 KiB, not JSON, a key missing, unknown or out of range.
-        """
-        if len(data) > MAX_HEADER_BYTES:
-            raise BadFrame(f"header has {len(data)} bytes, {MAX_HEADER_BYTES} are allowed")
-        try:
-            return cls.model_validate_json(data)
-        except ValidationError as error:
-            raise BadFrame(f"header: {first_fault(error)}") from error
 
 
 @dataclass(frozen=True)

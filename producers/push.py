@@ -19,7 +19,7 @@ from zmq.utils.monitor import parse_monitor_message
 from producers.checksum import crc32
 from producers.doors import claim, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, SettingsError
-from producers.frame import MAX_HEADER_BYTES, Crc32, FrameId, PartTag, Picture, first_fault
+from producers.frame import MAX_HEADER_BYTES, Crc32, FrameId, PartTag, Picture
 from producers.publisher import FramePublisher
 
 log = structlog.get_logger("push")
@@ -43,20 +43,6 @@ class PushHeader(Picture, PartTag):
     """
 
     crc32: Crc32 | None = None
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "PushHeader":
-        """Parses a header.
-
-        Raises:
-            BadFrame: longer than 4 KiB, not JSON, a key missing, unknown or out of range.
-        """
-        if len(data) > MAX_HEADER_BYTES:
-            raise BadFrame(f"header has {len(data)} bytes, {MAX_HEADER_BYTES} are allowed")
-        try:
-            return cls.model_validate_json(data)
-        except ValidationError as error:
-            raise BadFrame(f"header: {first_fault(error)}") from error
 
 
 class _Salvage(PartTag, extra="ignore"):
