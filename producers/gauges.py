@@ -27,6 +27,7 @@ KEPT = {
 }
 TROUBLE = {
     "messages_refused": "Messages from workers that could not be read.",
+    "keys_refused": "Handshakes with a key that is not on the list.",
     "journal_failures": "Writes of the journal that failed: frames would have been silent after a kill.",
 }
 

@@ -163,12 +163,13 @@ class FramePublisher:
         return dict(self._dispatcher.retention.gone_by_reason)
 
     def load(self) -> dict[str, int]:
-        """What is kept and what went wrong: `kept_frames, kept_bytes, messages_refused, journal_failures`."""
+        """What is kept and what went wrong, as `producers.gauges` names it."""
         retention = self._dispatcher.retention
         return {
             "kept_frames": retention.pixel_frames,
             "kept_bytes": retention.pixel_bytes,
             "messages_refused": self._dispatcher.messages_refused,
+            "keys_refused": self._doorkeeper.refused if self._doorkeeper else 0,
             "journal_failures": self._journal.failures if self._journal else 0,
         }
 

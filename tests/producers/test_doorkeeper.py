@@ -133,6 +133,7 @@ def test_a_stranger_gets_nothing_and_the_others_never_notice(
         assert sees_frames(call("viewers", "good"), locked)
         assert not caller.hears()
         assert locked.counts()["workers"] == 1
+        assert (locked.load()["keys_refused"] > 0) == (stranger == "a key on no list")
 
 
 @pytest.mark.parametrize(("listed", "other"), [("workers", "viewers"), ("viewers", "workers")])
