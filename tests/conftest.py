@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 
 from producers.parts import draw_dataset
 from worker.demo.processes import free_ports, redis_server
@@ -31,6 +32,13 @@ def _state_home_of_its_own(state_homes: Path) -> None:
     """A camera that one test kills is no predecessor of the next test's."""
     for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
         os.environ[name] = str(state_homes / uuid.uuid4().hex)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_ever() -> Iterator[None]:
+    """What a test sets about logs ends with it: the next may look for a warning."""
+    yield
+    structlog.reset_defaults()
 
 
 @dataclass
