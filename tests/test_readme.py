@@ -123,6 +123,13 @@ def test_the_examples_work_together(place: Place, redis_url: str) -> None:
     subprocess.run([sys.executable, "-c", reader], check=True, cwd=ROOT, timeout=30)
 
 
+def test_the_keys_are_made_as_it_says(place: Place) -> None:
+    keys = place.shell(SHELL["keys"])
+    out, err = keys.communicate(timeout=60)
+    assert keys.returncode == 0, err
+    assert "w1" in out
+
+
 def test_every_command_in_the_readme_is_in_a_block_that_is_run() -> None:
     commands = set(re.findall(r"^(sightline \w+)", README, re.MULTILINE))
     run = "\n".join(SHELL.values())

