@@ -71,9 +71,10 @@ class Intake:
         """The work loop is alive. Any thread."""
         self._beat = time.monotonic()
 
-    def judged(self, frame: FrameId) -> None:
-        """This frame's verdict waits for Redis: its pixels may go. Any thread."""
-        self._answers.append(("judged", frame, ""))
+    def judged(self, frames: list[FrameId]) -> None:
+        """These frames' verdicts wait for Redis: their pixels may go, and others may come. Any thread."""
+        self._answers.extend(("judged", frame, "") for frame in frames)
+        self._rouse()
 
     def stored(self, frames: list[FrameId]) -> None:
         """These frames' verdicts are in Redis. Any thread."""

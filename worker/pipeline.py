@@ -296,8 +296,8 @@ class Pipeline:
 
     def _hand_on(self, batch: list[Judged]) -> None:
         self.writer.put_all(batch)
+        self.intake.judged([judged.verdict.tag.id for judged in batch])
         for verdict in (judged.verdict for judged in batch):
-            self.intake.judged(verdict.tag.id)
             log.debug("judged", frame=str(verdict.tag.id), decision=verdict.decision.value, reason=verdict.reason.word)
 
     def _on_stored(self, frames: list[FrameId]) -> None:

@@ -121,7 +121,7 @@ def test_a_frame_arrives_as_published_and_is_kept_until_stored(port: int) -> Non
         assert got.payload == (PICTURE + 7).tobytes()
         assert 0 <= got.deadline - got.received <= 5
         assert publisher.counts()["open"] == 1
-        taken.intake.judged(sent)
+        taken.intake.judged([sent])
         taken.intake.stored([sent])
         assert eventually(lambda: publisher.counts()["open"] == 0)
 
@@ -142,7 +142,7 @@ def test_verdicts_that_wait_for_redis_use_up_no_credit(port: int) -> None:
         for _ in range(10):
             publisher.publish(PICTURE)
         for _ in range(10):
-            taken.intake.judged(id_of(taken.next()))
+            taken.intake.judged([id_of(taken.next())])
         assert taken.intake.holding == 10
 
 
@@ -474,7 +474,7 @@ def test_no_more_bytes_are_in_flight_than_the_worker_wants(port: int) -> None:
         first = id_of(taken.next())
         taken.next()
         assert taken.nothing_more()
-        taken.intake.judged(first)
+        taken.intake.judged([first])
         taken.next()
         assert taken.nothing_more()
 
