@@ -19,6 +19,7 @@ from model.preprocessing import Preprocessing
 from producers.daemon import configure_logging, stop_requested
 from producers.memory import keep_freed_memory
 from worker.batcher import ReceivedFrame
+from worker.demo.processes import signals_put_off
 from worker.errors import WorkerError
 from worker.pipeline import Infer, Pipeline
 from worker.recipes import Recipe
@@ -114,5 +115,6 @@ def start_null_worker(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["worker.bench.null"])
     process = context.Process(target=run_null_worker, args=(settings, build), daemon=True)
-    process.start()
+    with signals_put_off():
+        process.start()
     return process

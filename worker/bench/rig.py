@@ -19,7 +19,7 @@ from model.images import Image
 from producers.publisher import FramePublisher, PublisherSettings
 from producers.settings import Policy
 from worker.bench.null import RECIPE, NullEngine, NullPipeline, null_infer, start_null_worker
-from worker.demo.processes import Processes, free_ports
+from worker.demo.processes import Processes, free_ports, signals_put_off
 from worker.errors import WorkerError
 from worker.settings import CameraSettings, WorkerSettings
 
@@ -115,7 +115,8 @@ class Rig:
             ping_s=0.5,
             log_level="error",
         )
-        self._workers[number] = start_null_worker(settings, self._build)
+        with signals_put_off():
+            self._workers[number] = start_null_worker(settings, self._build)
 
     def rename_worker(self, number: int) -> None:
         """Its next start is under a name of its own, as a scheduler gives it to whatever stands in for another."""

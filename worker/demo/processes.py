@@ -49,7 +49,7 @@ class Processes:
             if os.name == "nt"
             else {"start_new_session": True}
         )
-        with (self.folder / f"{name}.log").open("wb") as log, _signals_put_off():
+        with (self.folder / f"{name}.log").open("wb") as log, signals_put_off():
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **own_group
             )
@@ -120,7 +120,7 @@ class Processes:
 
 
 @contextmanager
-def _signals_put_off() -> Iterator[None]:
+def signals_put_off() -> Iterator[None]:
     """SIGTERM and Ctrl-C count after the block: a process that was started must be known before they end us."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread alone
