@@ -3,6 +3,7 @@
 It lives beside the camera because the base install begins there.
 """
 
+import faulthandler
 import logging
 import os
 import signal
@@ -122,6 +123,8 @@ def configure_logging(level: str = "info") -> None:
 def stop_requested(on_stop: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
     """A flag that the first SIGTERM or SIGINT raises; a second one leaves at once.
 
+    SIGUSR1 prints where each thread stands, on standard error: for a daemon that seems to hang.
+
     Args:
         on_stop: called from the handler; it may only set flags.
 
@@ -136,6 +139,8 @@ def stop_requested(on_stop: Callable[[], None] = lambda: None) -> Iterator[Calla
         raised.append(number)
         on_stop()
 
+    if sys.platform != "win32" and sys.__stderr__ is not None:
+        faulthandler.register(signal.SIGUSR1, file=sys.__stderr__)
     before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield lambda: bool(raised)

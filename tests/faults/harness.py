@@ -177,6 +177,9 @@ def dismiss(workers: Iterable[BaseProcess]) -> None:
         worker.terminate()
     for worker in living:
         worker.join(PATIENCE_S)
+        if worker.exitcode is None:
+            send(worker, signal.SIGUSR1)  # it says where it stands
+            worker.join(1)
         assert worker.exitcode == 0, f"{worker.pid} ended with {worker.exitcode}"
 
 

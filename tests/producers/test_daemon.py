@@ -127,3 +127,19 @@ def test_a_second_signal_leaves_at_once(second: signal.Signals) -> None:
         finally:
             process.kill()
     assert process.returncode == 128 + second
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGUSR1")
+def test_a_daemon_says_where_its_threads_stand_and_goes_on() -> None:
+    command = [sys.executable, "-c", STUBBORN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGUSR1)
+            assert "most recent call first" in process.stderr.readline()
+            assert "line 7 in <module>" in process.stderr.readline()
+            assert process.poll() is None
+        finally:
+            process.kill()
