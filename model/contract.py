@@ -113,7 +113,7 @@ class InputContract(BaseModel):
     def check_format(self, image: Image) -> None:
         """The part of `check` without which the network can't be asked: size, channels, depth."""
         height, width = image.shape[:2]
-        if image.dtype.name != self.dtype or _channels(image) != self.channels:
+        if image.dtype != self.dtype or _channels(image) != self.channels:
             raise ContractError(
                 f"picture has {_channels(image)} channel(s) of {image.dtype.name}, "
                 f"the bundle expects {self.channels} of {self.dtype}"
@@ -128,9 +128,9 @@ class InputContract(BaseModel):
 
     def appearance_fault(self, image: Image) -> str | None:
         """The rest of `check`, as a sentence: brightness, contrast or sharpness is out of bounds; None if none is."""
-        bounds = {name: getattr(self, name) for name in Appearance._fields}
-        if not any(bounds.values()):
+        if not (self.brightness or self.contrast or self.sharpness):
             return None
+        bounds = {name: getattr(self, name) for name in Appearance._fields}
         for name, figure in Appearance.of(image)._asdict().items():
             if bounds[name] and not bounds[name][0] <= max(figure, NOTHING) <= bounds[name][1]:
                 low, high = bounds[name]

@@ -15,7 +15,7 @@ _NO_FRAME_HEADER = {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC lie among the start-of-fr
 _STANDALONE = {0x00, 0x01, *range(0xD0, 0xDA)}
 
 
-def encoded_shape(payload: bytes, encoding: str) -> tuple[int, int]:
+def encoded_shape(payload: bytes | memoryview, encoding: str) -> tuple[int, int]:
     """`(height, width)` in pixels as the file claims.
 
     Args:
@@ -31,14 +31,14 @@ def encoded_shape(payload: bytes, encoding: str) -> tuple[int, int]:
         raise BadFrame(f"{encoding} payload is cut off") from error
 
 
-def _png_shape(payload: bytes) -> tuple[int, int]:
+def _png_shape(payload: bytes | memoryview) -> tuple[int, int]:
     if payload[:8] != _PNG_SIGNATURE or payload[12:16] != b"IHDR":
         raise BadFrame("payload is not a PNG file")
     width, height = struct.unpack_from(">II", payload, 16)
     return height, width
 
 
-def _jpeg_shape(payload: bytes) -> tuple[int, int]:
+def _jpeg_shape(payload: bytes | memoryview) -> tuple[int, int]:
     if payload[:2] != b"\xff\xd8":
         raise BadFrame("payload is not a JPEG file")
     at = 2

@@ -2,7 +2,8 @@
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, Self, cast
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, Self, cast
 
 import cv2
 import numpy as np
@@ -20,6 +21,9 @@ MAX_SIDE = 32_768  # pixels; OpenCV and common sense end about here
 MAX_PIXEL_BYTES = 512 << 20  # decoded: the largest sensors have half of it
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
+Payload = bytes | memoryview
+"""Bytes of a picture; a view where they stay in the memory of the socket that brought them."""
+
 Color = Literal["bgr", "rgb", "mono", "bayer_rggb", "bayer_bggr", "bayer_grbg", "bayer_gbrg"]
 Encoding = Literal["raw", "jpeg", "png"]
 
@@ -159,6 +163,9 @@ class Picture(BaseModel):
             raise BadFrame(f"header: {first_fault(error)}") from error
 
 
+_PICTURE_FIELDS = tuple(Picture.model_fields)
+
+
 class FrameHeader(Picture, FrameTag):
     """A frame's whole header.
 
@@ -176,7 +183,8 @@ class FrameHeader(Picture, FrameTag):
 
     def tag(self, *, recipe: str | None = None) -> FrameTag:
         """The part of the header that outlives the pixels; with the recipe that a worker chose for it, if any."""
-        fields = {name: getattr(self, name) for name in TAG_FIELDS}
+        known = self.__dict__
+        fields = {name: known[name] for name in TAG_FIELDS}
         if recipe is not None:
             fields["recipe"] = recipe
         return FrameTag(**fields)
@@ -191,11 +199,13 @@ class Frame:
     """A header and the payload it describes; the payload is read, never written.
 
     Attributes:
+        tag: its identity, as the header has it: what outlives the pixels.
         header: see `FrameHeader`.
         payload: the picture, encoded as the header says.
         captured_mono: the capturing machine's monotonic clock, seconds.
     """
 
+    tag: FrameTag
     header: FrameHeader
     payload: bytes
     captured_mono: float
@@ -218,19 +228,15 @@ def make_frame(tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str
     Raises:
         BadFrame: the pixels can't be described by a header.
     """
-    fields = {
+    picture: dict[str, object] = {
         "encoding": "raw",
         "shape": (*image.shape, 1) if image.ndim == 2 else image.shape,
-        "dtype": image.dtype.name,
+        "dtype": _dtype_name(image.dtype),
         "color": color,
         "meta": meta or {},
     }
-    try:
-        picture = Picture.model_validate(fields)
-    except ValidationError as error:
-        raise BadFrame(first_fault(error)) from error
     payload = np.ascontiguousarray(image).astype(image.dtype.newbyteorder("<"), copy=False).tobytes()
-    return frame_of(tag, picture, payload)
+    return _frame(tag, picture, payload)
 
 
 def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:
@@ -240,12 +246,25 @@ def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:
         BadFrame: the payload's size is not the picture's, or the header is too large.
     """
     check_size(picture, payload)
+    return _frame(tag, {name: getattr(picture, name) for name in _PICTURE_FIELDS}, payload)
+
+
+def _frame(tag: FrameTag, picture: dict[str, object], payload: bytes) -> Frame:
+    """One validation of the whole header is the only one: it costs more than copying a small picture."""
     stamps = {"age_us": 0, "sent_mono_us": 0, "crc32": crc32(payload)}
-    of_picture = picture.model_dump(include=set(Picture.model_fields))
-    header = FrameHeader.model_validate({**tag.model_dump(), **of_picture, **stamps})
-    if len(header.to_bytes()) > MAX_HEADER_BYTES - 64:  # the stamps at sending take some more digits
+    try:
+        header = FrameHeader.model_validate({**tag.__dict__, **picture, **stamps})
+    except ValidationError as error:
+        raise BadFrame(first_fault(error)) from error
+    # The stamps at sending take some more digits. Only meta is long enough for that to matter.
+    if header.meta and len(header.to_bytes()) > MAX_HEADER_BYTES - 64:
         raise BadFrame(f"header is larger than {MAX_HEADER_BYTES} bytes: shorten meta")
-    return Frame(header, payload, time.monotonic())
+    return Frame(tag, header, payload, time.monotonic())
+
+
+@cache  # there are about four, and NumPy spells a name out anew each time
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return dtype.name
 
 
 def first_fault(error: ValidationError) -> str:
@@ -255,7 +274,7 @@ def first_fault(error: ValidationError) -> str:
     return f"{where if where.isprintable() else ascii(where)}: {first['msg']}"
 
 
-def check_size(picture: Picture, payload: bytes) -> None:
+def check_size(picture: Picture, payload: Payload) -> None:
     """Holds a payload to what is said of it, before anything is decoded or allocated.
 
     Raises:
@@ -270,7 +289,7 @@ def check_size(picture: Picture, payload: bytes) -> None:
         raise BadFrame(f"{picture.encoding} holds {height} x {width} pixels, the header says {picture.shape}")
 
 
-def decode(header: FrameHeader, payload: bytes) -> Image:
+def decode(header: FrameHeader, payload: Payload) -> Image:
     """A frame's pixels. Every size is checked before anything is allocated.
 
     Returns:
@@ -293,17 +312,17 @@ def decode(header: FrameHeader, payload: bytes) -> Image:
     return cast(Image, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)) if rgb else image
 
 
-def _raw(header: FrameHeader, payload: bytes) -> Image:
+def _raw(header: FrameHeader, payload: Payload) -> Image:
     image = np.frombuffer(payload, np.dtype(header.dtype).newbyteorder("<")).reshape(header.shape)
     return image[:, :, 0] if header.shape[2] == 1 else image
 
 
-def _compressed(header: FrameHeader, payload: bytes) -> Image:
+def _compressed(header: FrameHeader, payload: Payload) -> Image:
     try:
         image = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_UNCHANGED)  # as stored, not turned
     except cv2.error as error:
         raise BadFrame(f"{header.encoding} payload can't be decoded") from error
     shape = None if image is None else (*image.shape, 1)[:3]
-    if image is None or shape != header.shape or image.dtype.name != header.dtype:
+    if image is None or shape != header.shape or _dtype_name(image.dtype) != header.dtype:
         raise BadFrame(f"{header.encoding} payload can't be decoded as {header.dtype} of shape {header.shape}")
     return cast(Image, image)

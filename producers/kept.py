@@ -25,6 +25,7 @@ class Entry:
         attempt: from 1.
         refused_by: names of workers that handed it back or never answered.
         size: of its payload, bytes, whether it is still kept or not.
+        id: its tag's, written out.
     """
 
     tag: FrameTag
@@ -37,6 +38,10 @@ class Entry:
     attempt: int = 1
     refused_by: set[str] = field(default_factory=set)
     size: int = 0
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.id = str(self.tag.id)  # once: it is asked for at every step
 
     @property
     def payload_bytes(self) -> int:

@@ -116,7 +116,7 @@ class FramePublisher:
         tag = self._tag(part_id=part_id, trigger=trigger, view=view)
         frame = make_frame(tag, image, color=color, meta=meta)
         self._hand_over(frame, size=len(frame.payload))
-        return frame.header.id
+        return frame.tag.id
 
     def publish_payload(self, payload: bytes, picture: Picture, part: PartTag) -> FrameId:
         """Publishes one frame whose pixels are bytes already, raw or encoded; they travel on as they are.
@@ -132,7 +132,7 @@ class FramePublisher:
         """
         frame = frame_of(self._tag(**part.model_dump(include=set(PartTag.model_fields))), picture, payload)
         self._hand_over(frame, size=len(payload))
-        return frame.header.id
+        return frame.tag.id
 
     def give_up(
         self,
@@ -184,7 +184,7 @@ class FramePublisher:
         found: dict[Peer, set[str]] = {peer: set() for peer in list(retention.workers)}
         for entry in list(retention.entries.values()):  # a copy: the publisher's thread goes on meanwhile
             if entry.state is State.SENT and entry.peer in found:
-                found[entry.peer].add(str(entry.tag.id))
+                found[entry.peer].add(entry.id)
         known = list(retention.workers.items())
         return {(worker.hello.name, worker.hello.incarnation): found.get(peer, set()) for peer, worker in known}
 
@@ -253,7 +253,7 @@ class FramePublisher:
                 self._room.wait(0.05)
             self._refuse_if_closed()
             if self._journal:
-                tag = item.header if isinstance(item, Frame) else item[0]
+                tag = item.tag if isinstance(item, Frame) else item[0]
                 self._journal.advance(self._seq + 1, captured_ns=tag.captured_ns)
             unseen = bool(self._inbox)  # then the thread was woken already and will find this one, too
             self._inbox.append(item)

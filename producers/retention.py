@@ -66,26 +66,29 @@ class Retention:
 
     def keep(self, frame: Frame) -> None:
         """Takes in a captured frame."""
-        tag = frame.header.tag()
-        budget = tag.budget_ms
+        budget = frame.tag.budget_ms
         deadline = None if budget is None else frame.captured_mono + budget / 1000
-        entry = self.entries[str(tag.id)] = Entry(tag, frame, deadline, size=len(frame.payload))
-        heapq.heappush(self.waiting, (tag.seq, str(tag.id)))
+        entry = self._enter(Entry(frame.tag, frame, deadline, size=len(frame.payload)))
+        heapq.heappush(self.waiting, (frame.tag.seq, entry.id))
         self.pixel_frames += 1
         self.pixel_bytes += entry.payload_bytes
         self.counts["captured"] += 1
 
     def keep_gone(self, tag: FrameTag, reason: GoneReason) -> None:
         """Takes in a frame that never had readable pixels."""
-        entry = self.entries[str(tag.id)] = Entry(tag, None, None)
+        entry = self._enter(Entry(tag, None, None))
         self.counts["captured"] += 1
         self._give_up(entry, reason)
 
     def keep_lost(self, tag: FrameTag) -> None:
         """Takes in a frame of an earlier session of this camera, which was killed before the frame was finished."""
-        entry = self.entries[str(tag.id)] = Entry(tag, None, None)
+        entry = self._enter(Entry(tag, None, None))
         self.counts["inherited"] += 1
         self._give_up(entry, "lost")
+
+    def _enter(self, entry: Entry) -> Entry:
+        self.entries[entry.id] = entry
+        return entry
 
     def full(self, *, incoming_bytes: int, incoming_frames: int = 1) -> bool:
         """Whether so much more would break a limit. A single frame always fits, however large."""
@@ -201,7 +204,7 @@ class Retention:
             elif self._too_large(entry):
                 self._happen(entry, Event.UNFIT)
             else:
-                passed_over.append((entry.tag.seq, str(entry.tag.id)))
+                passed_over.append((entry.tag.seq, entry.id))
         for item in passed_over:
             heapq.heappush(self.waiting, item)
 
@@ -264,7 +267,7 @@ class Retention:
     def _mark_sent(self, peer: Peer, entry: Entry, now: float) -> None:
         worker = self.workers[peer]
         worker.sent += 1
-        worker.order[worker.sent] = str(entry.tag.id)
+        worker.order[worker.sent] = entry.id
         worker.order.pop(worker.sent - 4096, None)
         self._happen(entry, Event.DUE, peer=peer, now=now)
 
@@ -324,14 +327,14 @@ class Retention:
     def _place(self, entry: Entry, state: State) -> None:
         entry.state = state
         if state in (State.SENT, State.REPORTED):
-            self._out[str(entry.tag.id)] = entry
+            self._out[entry.id] = entry
         else:
-            self._out.pop(str(entry.tag.id), None)
+            self._out.pop(entry.id, None)
 
     def _forget(self, entry: Entry) -> None:
         self._drop_pixels(entry)
-        self._out.pop(str(entry.tag.id), None)
-        del self.entries[str(entry.tag.id)]
+        self._out.pop(entry.id, None)
+        del self.entries[entry.id]
         self.counts["stored"] += 1
 
     def _take_back(self, entry: Entry) -> None:
@@ -344,7 +347,7 @@ class Retention:
         entry.attempt += 1
         entry.peer = None
         self._place(entry, State.WAITING)
-        heapq.heappush(self.waiting, (entry.tag.seq, str(entry.tag.id)))
+        heapq.heappush(self.waiting, (entry.tag.seq, entry.id))
         self.counts["resent"] += 1
 
     def _give_up(self, entry: Entry, reason: GoneReason) -> None:
@@ -357,7 +360,7 @@ class Retention:
     def _await_report(self, entry: Entry) -> None:
         entry.peer = None
         self._place(entry, State.GONE)
-        self.gone.append(str(entry.tag.id))
+        self.gone.append(entry.id)
 
     def _drop_pixels(self, entry: Entry) -> None:
         if entry.frame is not None:

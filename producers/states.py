@@ -11,6 +11,13 @@ from typing import TypeVar
 
 from producers.protocol import GoneReason
 
+
+class Word(Enum):
+    """Members are looked up in a table several times a frame: they hash as the single objects that they are."""
+
+    __hash__ = object.__hash__
+
+
 _S = TypeVar("_S", bound=Enum)
 _E = TypeVar("_E", bound=Enum)
 _A = TypeVar("_A", bound=Enum)
@@ -23,7 +30,7 @@ def _table(states: type[_S], rows: Mapping[_E, tuple[_A, ...]]) -> dict[tuple[_S
 # -- a frame beside the camera ---------------------------------------------------------------------------------------
 
 
-class State(Enum):
+class State(Word):
     """Where a frame is that is kept. Once its verdict is stored it is forgotten."""
 
     WAITING = "waits for a worker"
@@ -33,7 +40,7 @@ class State(Enum):
     REPORTED = "given up, and a worker is asked to write its verdict"
 
 
-class Event(Enum):
+class Event(Word):
     """What can happen to a frame. What a worker says of one counts only if that worker has it."""
 
     DUE = "a worker is chosen for it"
@@ -50,7 +57,7 @@ class Event(Enum):
     ABANDONED = "nobody will come for what no worker has"
 
 
-class Act(Enum):
+class Act(Word):
     """What is done with a frame."""
 
     STAY = "nothing"
@@ -103,7 +110,7 @@ REASONS: dict[Event, GoneReason] = {
 # -- a worker, as its publisher sees it ------------------------------------------------------------------------------
 
 
-class Standing(Enum):
+class Standing(Word):
     """What a publisher knows of a peer."""
 
     UNKNOWN = "never greeted, or believed dead"
@@ -111,7 +118,7 @@ class Standing(Enum):
     LEAVING = "has said BYE: it keeps what it has and gets nothing more"
 
 
-class Heard(Enum):
+class Heard(Word):
     """What a peer can send a publisher."""
 
     HELLO = "HELLO for this camera"
@@ -128,7 +135,7 @@ class Heard(Enum):
     OTHER_VERSION = "a message of another version of this protocol"
 
 
-class Answer(Enum):
+class Answer(Word):
     """What a publisher does about it."""
 
     GREET = "it is PRESENT, without credit; its frames are HELD or DROPPED"
@@ -170,7 +177,7 @@ PEERS = _peers()
 # -- a publisher, as its worker sees it ------------------------------------------------------------------------------
 
 
-class Tie(Enum):
+class Tie(Word):
     """How a worker stands with a publisher that it dials."""
 
     DIALLING = "no HELLO is out: the publisher isn't there yet, or asked WHO"
@@ -180,7 +187,7 @@ class Tie(Enum):
     REFUSED = "the publisher wants none of this worker: it is not asked again"
 
 
-class Arrival(Enum):
+class Arrival(Word):
     """What can come from a publisher, or fail to."""
 
     FRAME = "FRAME, within all bounds"
@@ -197,7 +204,7 @@ class Arrival(Enum):
     SHUT_OUT = "nothing could be sent for three seconds: nobody is there, or lets this worker in"
 
 
-class Step(Enum):
+class Step(Word):
     """What a worker does about it."""
 
     STAY = "nothing"

@@ -4,6 +4,7 @@ A hostile peer costs a counter: what is refused has its answer in the table `LIN
 """
 
 from collections.abc import Sequence, Set
+from typing import Any
 
 import structlog
 
@@ -36,7 +37,7 @@ class Admission:
         self._sessions = Sessions()
 
     def frame(
-        self, parts: Sequence[bytes], *, held: Set[FrameId], asked_for: bool, now: float
+        self, parts: Sequence[Any], *, held: Set[FrameId], asked_for: bool, now: float
     ) -> tuple[Arrival, FrameHeader | None]:
         """What a FRAME is, and its header if that can be read.
 
@@ -88,7 +89,7 @@ class Admission:
         return False
 
 
-def _header(parts: Sequence[bytes]) -> FrameHeader:
+def _header(parts: Sequence[Any]) -> FrameHeader:
     if len(parts) != 3:
         raise BadFrame(f"a frame has 3 parts, not {len(parts)}")
     return FrameHeader.from_bytes(parts[1])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from producers.frame import FrameHeader
+from producers.frame import FrameHeader, Payload
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ReceivedFrame:
     """
 
     header: FrameHeader
-    payload: bytes
+    payload: Payload
     recipe: str
     received: float
     wire_us: int

@@ -22,7 +22,8 @@ def encode_map(grid: Grid, *, size: tuple[int, int], box: anomaly_map.Box) -> Ma
     low, high = float(grid.min()), float(grid.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
-    steps = np.rint((grid - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+    step = max(high - low, 1e-12) / 255
+    steps = cv2.convertScaleAbs(grid, alpha=1 / step, beta=-low / step)  # rounds; nothing is below 0
     ok, png = cv2.imencode(".png", steps)
     height, width = grid.shape
     return MapImage(png=png.tobytes(), low=low, high=high, shape=(height, width), size=size, box=box) if ok else None

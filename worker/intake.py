@@ -33,7 +33,7 @@ class Intake:
         cameras: by name.
         link: what every link tells its publisher.
         credit: frames in hand at most, over all cameras; each camera has at least one, so that none is left out.
-        deliver: called with each frame or given-up frame, from the intake's thread; it must not block.
+        deliver: called with what has come, frames and given-up frames, from the intake's thread; it must not block.
         paused: whether to grant no more credit for now.
         beat_timeout_s: without a beat of the work loop for this long, no PING is sent: publishers then take their
             frames back.
@@ -45,7 +45,7 @@ class Intake:
         link: LinkSettings,
         *,
         credit: int,
-        deliver: Callable[[ReceivedFrame | GoneFrame], None],
+        deliver: Callable[[list[ReceivedFrame | GoneFrame]], None],
         paused: Callable[[], bool],
         beat_timeout_s: float,
     ) -> None:
@@ -124,8 +124,8 @@ class Intake:
             self._wait()
             now = time.monotonic()
             for link in self._links.values():
-                for item in link.receive(now):
-                    self._deliver(item)
+                if items := list(link.receive(now)):
+                    self._deliver(items)
             self._answer()
             alive = now - self._beat < self._beat_timeout_s
             for link in self._links.values():
@@ -147,7 +147,7 @@ class Intake:
                 return
 
     def _answer(self) -> None:
-        """Tells each publisher what became of its frames."""
+        """Hands each link what became of its frames."""
         stored: dict[str, list[FrameId]] = {}
         judged: dict[str, list[FrameId]] = {}
         while self._answers:
@@ -156,5 +156,7 @@ class Intake:
                 self._links[frame.camera].busy(frame, why)
             else:
                 (stored if word == "stored" else judged).setdefault(frame.camera, []).append(frame)
-        for camera in stored.keys() | judged.keys():
-            self._links[camera].done(stored=stored.get(camera, []), judged=judged.get(camera, []))
+        for camera, frames in judged.items():
+            self._links[camera].judged(frames, time.monotonic())
+        for camera, frames in stored.items():
+            self._links[camera].stored(frames)

@@ -4,18 +4,20 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import structlog
 import zmq
 
 from producers.errors import ProtocolError
-from producers.frame import FrameHeader, FrameId, FrameTag
+from producers.frame import FrameHeader, FrameId, FrameTag, Payload
 from producers.keys import KeyPair
 from producers.protocol import (
     CREDIT_BYTES,
     FRAME,
     FROM_PUBLISHER,
+    MAX_LISTED,
     Bad,
     Busy,
     Bye,
@@ -39,6 +41,7 @@ from worker.settings import CameraSettings
 log = structlog.get_logger("intake")
 
 DEAF_AFTER_PONGS = 3
+TELL_JUDGED_S = 0.05  # by then a verdict is in Redis, or Redis is slow
 SHUT_OUT_S = 3.0  # a handshake takes milliseconds; a busy publisher may need longer
 MESSAGES_A_TURN = 256  # a publisher that floods its socket must not starve the others
 
@@ -87,6 +90,7 @@ class Link:
         self.name, self.camera, self.settings, self.share = name, camera, settings, share
         self.held: set[FrameId] = set()  # received and not stored
         self.unjudged: set[FrameId] = set()  # those of them that credit bounds; verdicts that wait have their own bound
+        self._untold: dict[FrameId, float] = {}  # judged when; the oldest first
         self.admission = Admission(name, hold_frames=settings.hold_frames)
         self._paused = False
         self._context = context
@@ -123,12 +127,12 @@ class Link:
         """What has arrived: frames to judge, and frames given up whose verdicts are to be written."""
         for _ in range(MESSAGES_A_TURN):
             try:
-                parts = self.socket.recv_multipart(zmq.NOBLOCK)
+                parts = _receive(self.socket)
             except zmq.Again:
                 return
             yield from self._frame(parts, now) if parts[0] == FRAME else self._message(parts, now)
 
-    def _frame(self, parts: list[bytes], now: float) -> Iterator[ReceivedFrame]:
+    def _frame(self, parts: list[Any], now: float) -> Iterator[ReceivedFrame]:
         self._received += 1
         asked_for = self._received <= self._granted
         arrival, header = self.admission.frame(parts, held=self.held, asked_for=asked_for, now=now)
@@ -140,7 +144,7 @@ class Link:
             case Step.HAND_BACK if header is not None:
                 self.send(Busy(id=str(header.id), why="no credit was granted for it"))
 
-    def _take(self, header: FrameHeader, payload: bytes, now: float) -> ReceivedFrame:
+    def _take(self, header: FrameHeader, payload: Payload, now: float) -> ReceivedFrame:
         self.held.add(header.id)
         self.unjudged.add(header.id)
         wire_us = header.age_us + self._transit_us(header.sent_mono_us)
@@ -148,7 +152,7 @@ class Link:
         recipe = header.recipe or self.camera.recipe
         return ReceivedFrame(header, payload, recipe, now, wire_us, now - wire_us / 1e6 + budget)
 
-    def _message(self, parts: list[bytes], now: float) -> Iterator[GoneFrame]:
+    def _message(self, parts: list[Any], now: float) -> Iterator[GoneFrame]:
         try:
             message = decode(parts, FROM_PUBLISHER)
         except ProtocolError as error:
@@ -219,6 +223,7 @@ class Link:
             self.tie = Tie.LEAVING
         if not (paused or leaving):
             self._grant()
+        self._tell_judged(now)
         if now >= self._next_ping:
             self._ping(now)
 
@@ -273,11 +278,28 @@ class Link:
         self.socket = self._dial()
         self._offset_us, self._best_rtt_us = None, math.inf
 
-    def done(self, *, stored: list[FrameId], judged: list[FrameId]) -> None:
-        """Tells the publisher what became of its frames."""
-        self.unjudged.difference_update(judged, stored)
-        self.held.difference_update(stored)
-        self.send(Done(stored=tuple(map(str, stored)), judged=tuple(map(str, judged))))
+    def judged(self, frames: list[FrameId], now: float) -> None:
+        """Verdicts that wait for Redis. Others may come for them; the publisher is told only if they wait for long."""
+        self.unjudged.difference_update(frames)
+        self._untold.update(dict.fromkeys(frames, now))
+
+    def stored(self, frames: list[FrameId]) -> None:
+        """Tells the publisher whose verdicts are in Redis."""
+        self.unjudged.difference_update(frames)
+        self.held.difference_update(frames)
+        for frame in frames:
+            self._untold.pop(frame, None)
+        self.send(Done(stored=tuple(map(str, frames))))
+
+    def _tell_judged(self, now: float) -> None:
+        """Verdicts that have waited long enough for their pixels to go: Redis is slow, or away.
+
+        Until then the publisher keeps the pixels, so that another worker can judge the frame if this one is killed.
+        """
+        due = list(takewhile(lambda frame: now - self._untold[frame] >= TELL_JUDGED_S, self._untold))
+        if due and self.send(Done(judged=tuple(map(str, due[:MAX_LISTED])))):
+            for frame in due[:MAX_LISTED]:
+                del self._untold[frame]
 
     def busy(self, frame: FrameId, why: str) -> None:
         """Hands a frame back."""
@@ -299,3 +321,16 @@ class Link:
     def close(self) -> None:
         """Closes the socket; what is on its way out has a moment to go."""
         self.socket.close(linger=200)
+
+
+def _receive(socket: "zmq.Socket[Any]") -> list[Any]:
+    """The next message; the pixels of a FRAME stay where libzmq has put them.
+
+    Raises:
+        zmq.Again: there is none.
+    """
+    parts: list[Any] = [socket.recv(zmq.NOBLOCK)]
+    while socket.getsockopt(zmq.RCVMORE):
+        pixels = parts[0] == FRAME and len(parts) == 2
+        parts.append(socket.recv(copy=False).buffer if pixels else socket.recv())
+    return parts

@@ -3,8 +3,9 @@
 -- KEYS[1]          the result stream
 -- KEYS[2..n+1]     for each verdict, the bitmap of its camera, session and seq >> 16
 -- ARGV[1..4]       seconds the bitmaps live; milliseconds entries are kept; entries kept at most; fields a verdict
+-- ARGV[5..]        the fields' names
 -- then, for each verdict: its bit; valid_until_us or ''; when it was judged, on this clock, in microseconds; and
---                  its fields, name and value in turn
+--                  its fields' values
 --
 -- Returns, for each verdict: {'stored', id} | {'late', id} | {'duplicate', ''}
 --                             | {'error', 'seen: ' or 'results: ' by the key, and what Redis said of it}
@@ -12,7 +13,11 @@ local ttl_s, keep_ms, max_entries, count = tonumber(ARGV[1]), tonumber(ARGV[2]),
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local answers = {}
-local at = 5
+local at = 5 + count
+local place = {}
+for field = 1, count do
+  place[ARGV[4 + field]] = 2 * field
+end
 
 local function refusal(key, reply)
   return type(reply) == 'table' and reply.err and {'error', key .. ': ' .. reply.err}
@@ -21,14 +26,10 @@ end
 for index = 2, #KEYS do
   local bit, valid_until_us, judged_us = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local fields, word = {}, 'stored'
-  for position = at + 3, at + 2 + 2 * count do
-    fields[#fields + 1] = ARGV[position]
+  for field = 1, count do
+    fields[2 * field - 1], fields[2 * field] = ARGV[4 + field], ARGV[at + 2 + field]
   end
-  at = at + 3 + 2 * count
-  local place = {}
-  for position = 1, #fields, 2 do
-    place[fields[position]] = position + 1
-  end
+  at = at + 3 + count
   -- Late is decided here, where time is one: a PASS that arrives after its budget opens nothing.
   if fields[place['decision']] == 'pass' and valid_until_us ~= '' and now_us > tonumber(valid_until_us) then
     fields[place['decision']], fields[place['reason']], fields[place['reason_code']] = 'fail', 'late', '2'

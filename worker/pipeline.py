@@ -73,8 +73,9 @@ class Pipeline:
         self.recipes = recipes
         self.sink = sink
         self._infer_batch = infer
+        self._log = log.bind()  # once: what is said of each frame costs nothing unless somebody listens
         # Not SimpleQueue: a signal near the end of its timeout makes it wait for ever (CPython 3.11), deaf to SIGTERM.
-        self._inbox: queue.Queue[ReceivedFrame | GoneFrame] = queue.Queue()  # credit and `hold_verdicts` bound it
+        self._inbox: queue.Queue[list[ReceivedFrame | GoneFrame]] = queue.Queue()  # credit and `hold_verdicts` bound it
         longest_s = max(recipe.cost_s(settings.max_batch) for recipe in recipes.values())
         self._batcher = Batcher(settings.max_batch, lambda recipe: recipes[recipe].engine.trunk, self._cost_s)
         self._strikes: set[FrameId] = set()
@@ -170,16 +171,20 @@ class Pipeline:
         wait = not len(self._batcher)
         while True:
             try:
-                item = self._inbox.get(timeout=IDLE_S) if wait else self._inbox.get_nowait()
+                items = self._inbox.get(timeout=IDLE_S) if wait else self._inbox.get_nowait()
             except queue.Empty:
                 return
             wait = False
-            if isinstance(item, GoneFrame):
-                self._write_gone(item)
-            elif item.recipe not in self.recipes:
-                self._refuse(item, Reason.NO_RECIPE, f"no bundle for recipe {item.recipe}")
-            else:
-                self._batcher.add(item)
+            for item in items:
+                self._sort(item)
+
+    def _sort(self, item: ReceivedFrame | GoneFrame) -> None:
+        if isinstance(item, GoneFrame):
+            self._write_gone(item)
+        elif item.recipe not in self.recipes:
+            self._refuse(item, Reason.NO_RECIPE, f"no bundle for recipe {item.recipe}")
+        else:
+            self._batcher.add(item)
 
     def _cost_s(self, frames: int) -> float:
         return min(recipe.cost_s(frames) for recipe in self.recipes.values())
@@ -299,7 +304,9 @@ class Pipeline:
         self.writer.put_all(batch)
         self.intake.judged([judged.verdict.tag.id for judged in batch])
         for verdict in (judged.verdict for judged in batch):
-            log.debug("judged", frame=str(verdict.tag.id), decision=verdict.decision.value, reason=verdict.reason.word)
+            self._log.debug(
+                "judged", frame=str(verdict.tag.id), decision=verdict.decision.value, reason=verdict.reason.word
+            )
 
     def _on_stored(self, frames: list[FrameId]) -> None:
         self.intake.stored(frames)

@@ -89,14 +89,15 @@ class ResultSink:
             ResultsUnavailable: no answer, or too few replicas have them. Storing the same again is safe.
         """
         keys = [self.keys.results]
-        args: list[str | bytes | int] = [*self._bounds, len(judged[0].verdict.to_fields())]
+        rows: list[str | bytes | int] = []
+        fields: dict[str, str | bytes] = {}
         for item in judged:
-            frame = item.verdict.tag.id
+            frame, valid_until = item.verdict.tag.id, item.verdict.valid_until_us
+            fields = item.verdict.to_fields()  # the same names for each
             keys.append(self.keys.seen(frame))
-            valid_until = item.verdict.valid_until_us
-            args += [frame.seq & 0xFFFF, "" if valid_until is None else valid_until, self.redis_us(item.judged)]
-            for name, value in item.verdict.to_fields().items():
-                args += [name, value]
+            rows += [frame.seq & 0xFFFF, "" if valid_until is None else valid_until, self.redis_us(item.judged)]
+            rows += fields.values()
+        args = [*self._bounds, len(fields), *fields, *rows]
         answers = self._server.run_script(ONCE, keys=keys, args=args, replicas=self._replicas)
         return [_word(answer) for answer in answers]
 

@@ -52,10 +52,10 @@ class WatchedPipeline(NullPipeline):
         super().__init__(settings, sink=sink, infer=infer)
         deliver = self.intake._deliver
 
-        def watched(item: ReceivedFrame | GoneFrame) -> None:
-            if isinstance(item, ReceivedFrame):
-                watch("received", 1)
-            deliver(item)
+        def watched(items: list[ReceivedFrame | GoneFrame]) -> None:
+            if frames := sum(isinstance(item, ReceivedFrame) for item in items):
+                watch("received", frames)
+            deliver(items)
 
         self.intake._deliver = watched
 

@@ -24,7 +24,7 @@ def a_frame(seq: int, *, size: int = 10, captured: float = 0.0, **changes: Any) 
     pixels = {"encoding": "raw", "shape": (1, size, 1), "dtype": "uint8", "color": "mono", "crc32": 0}
     times = {"age_us": 0, "sent_mono_us": 0}
     header = FrameHeader.model_validate({**a_tag(seq, **changes).model_dump(), **pixels, **times})
-    return Frame(header, bytes(size), captured)
+    return Frame(header.tag(), header, bytes(size), captured)
 
 
 def a_hello(name: str, **changes: Any) -> Hello:

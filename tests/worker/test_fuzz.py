@@ -96,7 +96,7 @@ def pictures() -> list[Frame]:
     for encoding, extension in (("jpeg", ".jpg"), ("png", ".png")):
         payload = cv2.imencode(extension, image)[1].tobytes()
         header = raw.header.model_copy(update={"encoding": encoding, "crc32": zlib.crc32(payload)})
-        made.append(Frame(header, payload, 0.0))
+        made.append(Frame(header.tag(), header, payload, 0.0))
     return made
 
 

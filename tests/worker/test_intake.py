@@ -61,11 +61,15 @@ class Taken:
             {f"cam{number}": camera for number, camera in enumerate(cameras, 1)},
             link,
             credit=credit,
-            deliver=self.inbox.put,
+            deliver=self._deliver,
             paused=lambda: self.paused,
             beat_timeout_s=60,
         )
         self.intake.start()
+
+    def _deliver(self, items: list[ReceivedFrame | GoneFrame]) -> None:
+        for item in items:
+            self.inbox.put(item)
 
     def next(self, timeout_s: float = 5) -> ReceivedFrame | GoneFrame:
         return self.inbox.get(timeout=timeout_s)

@@ -23,7 +23,7 @@ class AwayReport:
     Attributes:
         tally: frames against verdicts, counted in the stream.
         held: verdicts that waited when Redis came back, at most.
-        drained_s: from Redis's return until the last frame captured before it had its verdict.
+        drained_s: from the start of the Redis that comes back until the last frame captured before it had its verdict.
         longest_gap_ms: between two calls of `publish`: whether the camera ever stopped.
         longest_publish_ms: that one call took: whether it was the line that stopped it, or this machine.
     """
@@ -112,8 +112,8 @@ def run_away(
             rig.kill_redis()
             pass_by(seconds)
             held = rig.publisher.counts()["open"]
+            back_ns = time.time_ns()  # before: verdicts may be drained by the time that we see that it answers
             rig.start_redis()
-            back_ns = time.time_ns()
             pass_by(AROUND_S)
         rig.publisher.drain(60.0)
         rig.stop_workers()
