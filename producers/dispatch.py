@@ -114,7 +114,7 @@ class Dispatcher:
             self.retention.keep_gone(*item)
             return
         if self.policy == "drop_oldest":
-            while self.retention.full(incoming_bytes=len(item.payload)) and self.retention.drop_oldest():
+            while self.retention.room.full(incoming_bytes=len(item.payload)) and self.retention.drop_oldest():
                 log.debug("retention is full, the oldest frame is given up", camera=self.camera)
         self.retention.keep(item)
         self._live.show(item)

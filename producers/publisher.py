@@ -166,8 +166,8 @@ class FramePublisher:
         """What is kept and what went wrong, as `producers.gauges` names it."""
         retention = self._dispatcher.retention
         return {
-            "kept_frames": retention.pixel_frames,
-            "kept_bytes": retention.pixel_bytes,
+            "kept_frames": retention.room.frames,
+            "kept_bytes": retention.room.bytes,
             "messages_refused": self._dispatcher.messages_refused,
             "keys_refused": self._doorkeeper.refused if self._doorkeeper else 0,
             "journal_failures": self._journal.failures if self._journal else 0,
@@ -273,7 +273,7 @@ class FramePublisher:
     def _full(self, size: int) -> bool:
         """Frames that the publisher's thread has not looked at yet count as well: they take as much memory."""
         frames, waiting_bytes = len(self._inbox) + 1, self._inbox_bytes + size
-        return self._dispatcher.retention.full(incoming_bytes=waiting_bytes, incoming_frames=frames)
+        return self._dispatcher.retention.room.full(incoming_bytes=waiting_bytes, incoming_frames=frames)
 
     def _run(self) -> None:
         with self._dispatcher as dispatcher:

@@ -6,7 +6,7 @@ happen to a frame in which state, and what is done then, is the table `FRAMES` o
     WAITING --due--> SENT --judged--> JUDGED --stored--> forgotten
        ^               |                 |
        |               |  worker dead, BUSY, BAD, ack timeout, HELLO without it
-       +---------------+                 |
+       +---------------+-----------------+
        |  attempt + 1, up to max_attempts v
        +--given up--> GONE (header only) --due--> REPORTED --stored--> forgotten
 """
@@ -20,6 +20,7 @@ from typing import get_args
 from producers.frame import Frame, FrameTag
 from producers.kept import Entry, Peer, Worker
 from producers.protocol import GoneReason, Hello
+from producers.room import Room
 from producers.states import FRAMES, REASONS, Act, Event, Standing, State
 
 REPORTED_AT_ONCE = 4096  # verdicts of given-up frames that one worker is asked for: there is no credit for these
@@ -56,8 +57,7 @@ class Retention:
         self._out: dict[str, Entry] = {}  # SENT and REPORTED: what counts against a worker's bounds
         self._in_flight: Counter[Peer | None] = Counter()  # bytes of what is SENT, by worker
         self._superseded: deque[tuple[str, str]] = deque(maxlen=64)
-        self.pixel_frames = 0
-        self.pixel_bytes = 0
+        self.room = Room(limits.frames, limits.pixel_bytes)
         words = ("captured", "inherited", "stored", "judged", "resent", "gone")
         self.counts: dict[str, int] = dict.fromkeys(words, 0)
         self.gone_by_reason: dict[str, int] = dict.fromkeys(get_args(GoneReason), 0)
@@ -70,8 +70,7 @@ class Retention:
         deadline = None if budget is None else frame.captured_mono + budget / 1000
         entry = self._enter(Entry(frame.tag, frame, deadline, size=len(frame.payload)))
         heapq.heappush(self.waiting, (frame.tag.seq, entry.id))
-        self.pixel_frames += 1
-        self.pixel_bytes += entry.payload_bytes
+        self.room.take(entry)
         self.counts["captured"] += 1
 
     def keep_gone(self, tag: FrameTag, reason: GoneReason) -> None:
@@ -90,12 +89,6 @@ class Retention:
         self.entries[entry.id] = entry
         return entry
 
-    def full(self, *, incoming_bytes: int, incoming_frames: int = 1) -> bool:
-        """Whether so much more would break a limit. A single frame always fits, however large."""
-        frames = self.pixel_frames + incoming_frames
-        too_large = self.pixel_bytes + incoming_bytes > self.limits.pixel_bytes
-        return frames > self.limits.frames or (frames > 1 and too_large)
-
     def drop_oldest(self) -> bool:
         """Lets the oldest pixels go: of a frame that no worker has, which ends as `lost`; else of one that is sent.
 
@@ -106,7 +99,7 @@ class Retention:
             if entry is not None and entry.state is State.WAITING:
                 self._happen(entry, Event.SQUEEZED)
                 return True
-        sent = next((entry for entry in self.entries.values() if entry.frame is not None), None)
+        sent = next((entry for entry in self._out.values() if entry.frame is not None), None)
         if sent is not None:
             self._happen(sent, Event.SQUEEZED)
         return sent is not None
@@ -303,8 +296,8 @@ class Retention:
             case Act.SEND | Act.REPORT:
                 entry.peer, entry.sent_at = peer, now
                 self._place(entry, State.SENT if act is Act.SEND else State.REPORTED)
-            case Act.KEEP_HEADER:
-                self._drop_pixels(entry)
+            case Act.SPARE_PIXELS:
+                self.room.spare(entry)
                 self._place(entry, State.JUDGED)
                 self.counts["judged"] += 1
             case Act.FORGET:
@@ -316,7 +309,7 @@ class Retention:
             case Act.GIVE_UP:
                 self._give_up(entry, self._reason(entry, event))
             case Act.DROP_PIXELS:
-                self._drop_pixels(entry)
+                self.room.free(entry)
             case Act.REPORT_AGAIN:
                 self._await_report(entry)
 
@@ -332,7 +325,7 @@ class Retention:
             self._out.pop(entry.id, None)
 
     def _forget(self, entry: Entry) -> None:
-        self._drop_pixels(entry)
+        self.room.free(entry)
         self._out.pop(entry.id, None)
         del self.entries[entry.id]
         self.counts["stored"] += 1
@@ -342,8 +335,9 @@ class Retention:
             self._give_up(entry, "worker_error")
             return
         if entry.frame is None:  # its pixels had to go to make room
-            self._give_up(entry, "lost")
+            self._give_up(entry, "worker_error" if entry.state is State.JUDGED else "lost")
             return
+        self.room.claim(entry)
         entry.attempt += 1
         entry.peer = None
         self._place(entry, State.WAITING)
@@ -351,7 +345,7 @@ class Retention:
         self.counts["resent"] += 1
 
     def _give_up(self, entry: Entry, reason: GoneReason) -> None:
-        self._drop_pixels(entry)
+        self.room.free(entry)
         entry.reason = reason
         self._await_report(entry)
         self.counts["gone"] += 1
@@ -361,9 +355,3 @@ class Retention:
         entry.peer = None
         self._place(entry, State.GONE)
         self.gone.append(entry.id)
-
-    def _drop_pixels(self, entry: Entry) -> None:
-        if entry.frame is not None:
-            self.pixel_frames -= 1
-            self.pixel_bytes -= entry.payload_bytes
-            entry.frame = None

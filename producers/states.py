@@ -35,7 +35,7 @@ class State(Word):
 
     WAITING = "waits for a worker"
     SENT = "a worker has its pixels"
-    JUDGED = "a worker has its verdict, which waits for Redis; only the header is kept"
+    JUDGED = "a worker has its verdict, which waits for Redis; its pixels go when others need the room"
     GONE = "given up, only the header is kept; no worker is asked for its verdict yet"
     REPORTED = "given up, and a worker is asked to write its verdict"
 
@@ -62,10 +62,10 @@ class Act(Word):
 
     STAY = "nothing"
     SEND = "FRAME; it is SENT"
-    KEEP_HEADER = "its pixels go; it is JUDGED"
+    SPARE_PIXELS = "its pixels may go; it is JUDGED"
     FORGET = "it is forgotten: its verdict is stored"
     FOLLOW = "it stays with its worker, at that one's new address"
-    TAKE_BACK = "it is WAITING, one attempt more; GONE as worker_error after the last, as lost without pixels"
+    TAKE_BACK = "it is WAITING, one attempt more; after the last, or without pixels, GONE as worker_error or lost"
     GIVE_UP = "its pixels go; it is GONE, for the reason in REASONS"
     DROP_PIXELS = "its pixels go; its worker has them, so it keeps its chance"
     REPORT = "GONE; it is REPORTED"
@@ -74,17 +74,17 @@ class Act(Word):
 
 def _frames() -> dict[tuple[State, Event], Act]:
     stay, give_up, back, again = Act.STAY, Act.GIVE_UP, Act.TAKE_BACK, Act.REPORT_AGAIN
-    forget, follow = Act.FORGET, Act.FOLLOW
+    forget, follow, spare = Act.FORGET, Act.FOLLOW, Act.SPARE_PIXELS
     # fmt: off
     return _table(State, {
         #                 WAITING   SENT             JUDGED   GONE        REPORTED
         Event.DUE:       (Act.SEND, stay,            stay,    Act.REPORT, stay),
-        Event.JUDGED:    (stay,     Act.KEEP_HEADER, stay,    stay,       stay),
+        Event.JUDGED:    (stay,     spare,           stay,    stay,       stay),
         Event.STORED:    (stay,     forget,          forget,  stay,       forget),
         Event.BUSY:      (stay,     back,            stay,    stay,       stay),
         Event.BAD:       (stay,     give_up,         stay,    stay,       stay),
         Event.HELD:      (stay,     follow,          follow,  stay,       follow),
-        Event.DROPPED:   (stay,     back,            give_up, stay,       again),
+        Event.DROPPED:   (stay,     back,            back,    stay,       again),
         Event.OVERDUE:   (stay,     back,            stay,    stay,       again),
         Event.EXPIRED:   (give_up,  stay,            stay,    stay,       stay),
         Event.UNFIT:     (give_up,  stay,            stay,    stay,       stay),
@@ -98,7 +98,6 @@ FRAMES = _frames()
 
 REASONS: dict[Event, GoneReason] = {
     Event.BAD: "bad_frame",
-    Event.DROPPED: "worker_error",
     Event.EXPIRED: "expired",
     Event.UNFIT: "bad_frame",
     Event.SQUEEZED: "lost",

@@ -45,6 +45,29 @@ def compressed(image: Image, suffix: str, *, shape: tuple[int, int, int], **chan
     return described(crc32=zlib.crc32(payload), **fields), payload
 
 
+LONGEST: dict[str, Any] = {
+    "camera": "c" * 32,
+    "seq": 2**53,
+    "captured_ns": 2**63 - 1,
+    "budget_ms": 86_399_999.99999999,
+    "recipe": "r" * 64,
+    "trigger": 2**53,
+    "part_id": "\x01" * 256,  # six bytes each in JSON
+    "view": "\x01" * 64,
+    "original": "\x01" * 128,
+}
+
+
+def test_the_longest_header_without_meta_fits() -> None:
+    frame = a_frame(**LONGEST)
+    assert len(frame.stamped(now=1e9, attempt=255).to_bytes()) <= MAX_HEADER_BYTES
+
+
+def test_meta_that_makes_the_header_too_large_is_refused() -> None:
+    with pytest.raises(BadFrame, match="shorten meta"):
+        make_frame(a_tag(**LONGEST), RGB, color="rgb", meta={"note": "\x01" * 1000})
+
+
 # -- headers ---------------------------------------------------------------------------------------------------------
 
 texts = st.text(max_size=60)

@@ -87,8 +87,8 @@ def test_every_outcome_of_a_frame_is_counted(publisher: FramePublisher, dial: Di
         "journal_failures_total": 0,
         "workers": 1,
         "open": 7,
-        "kept_frames": 2,
-        "kept_bytes": 2 * PICTURE.nbytes,
+        "kept_frames": 3,
+        "kept_bytes": 3 * PICTURE.nbytes,
     }
 
 

@@ -151,7 +151,7 @@ def test_done_from_a_worker_that_was_not_sent_the_frame_changes_nothing(publish:
     wait_open(publisher, 0)
 
 
-def test_judged_lets_the_pixels_go_and_keeps_the_header(publish: Publish, dial: Dial) -> None:
+def test_judged_makes_room_and_keeps_the_header(publish: Publish, dial: Dial) -> None:
     publisher, worker = publish(retain_frames=1, heartbeat_s=0.5), dial()
     worker.hello(credit=1)
     (name,) = publish_some(publisher, 1)

@@ -178,19 +178,45 @@ def test_stored_forgets_the_frame() -> None:
     sent(retention)
     retention.done(A, stored=[name_of(0)], judged=[])
     assert retention.entries == {}
-    assert (retention.pixel_frames, retention.pixel_bytes) == (0, 0)
+    assert (retention.room.frames, retention.room.bytes) == (0, 0)
     assert retention.counts["stored"] == 1
 
 
-def test_judged_drops_the_pixels_and_keeps_the_header() -> None:
+def test_the_pixels_of_a_judged_frame_are_in_nobodys_way() -> None:
     retention = kept(0)
     join(retention, A, credit=1)
     sent(retention)
     retention.done(A, stored=[], judged=[name_of(0), name_of(0)])
     assert entry_of(retention, 0).state is State.JUDGED
-    assert entry_of(retention, 0).frame is None
-    assert (retention.pixel_frames, retention.pixel_bytes) == (0, 0)
+    assert entry_of(retention, 0).frame is not None
+    assert not retention.room.full(incoming_bytes=100, incoming_frames=4)
+    assert retention.room.full(incoming_bytes=101, incoming_frames=4)
     assert retention.counts["judged"] == 1
+
+
+def test_pixels_of_judged_frames_go_one_by_one_when_others_need_the_room() -> None:
+    retention = kept(0, 1, 2, 3)
+    join(retention, A, credit=3)
+    sent(retention)
+    retention.done(A, stored=[], judged=[name_of(1), name_of(0)])
+    retention.keep(a_frame(4))
+    assert [entry_of(retention, seq).frame is not None for seq in range(5)] == [True, False, True, True, True]
+    retention.keep(a_frame(5))
+    assert [entry_of(retention, seq).frame is not None for seq in range(6)] == [False, False, True, True, True, True]
+    assert retention.room.frames == 4
+    assert retention.room.full(incoming_bytes=0)
+
+
+def test_what_a_judged_frame_takes_is_given_back_once() -> None:
+    retention = kept(0, 1)
+    join(retention, A, credit=2)
+    sent(retention)
+    retention.done(A, stored=[], judged=[name_of(0), name_of(1)])
+    retention.done(A, stored=[name_of(0)], judged=[])
+    assert (retention.room.frames, retention.room.bytes) == (1, 10)
+    retention.lose(A)
+    assert not retention.room.full(incoming_bytes=90, incoming_frames=3)
+    assert retention.room.full(incoming_bytes=91, incoming_frames=3)  # taken back: its pixels are needed again
 
 
 def test_a_judged_frame_stays_with_its_worker_however_long_redis_is_away() -> None:
@@ -220,7 +246,7 @@ def test_an_answer_counts_only_from_the_worker_that_was_sent_the_frame(answer: s
         retention.done(B, **{"stored": [], "judged": [], answer: [name_of(0)]})
     assert entry_of(retention, 0).state is State.SENT
     assert entry_of(retention, 0).peer == A
-    assert retention.pixel_frames == 1
+    assert retention.room.frames == 1
 
 
 def test_a_frame_that_waits_again_is_not_silenced_by_the_worker_that_lost_it() -> None:
@@ -294,13 +320,25 @@ def test_frames_of_a_dead_worker_go_on_in_the_order_they_were_captured() -> None
     assert [seq for _, seq, _ in sent(retention)] == [0, 1, 2]
 
 
-def test_a_judged_frame_of_a_dead_worker_goes_on_without_pixels() -> None:
+def test_a_judged_frame_of_a_dead_worker_is_judged_by_another() -> None:
     retention = kept(0)
     join(retention, A, credit=1)
     sent(retention)
     retention.done(A, stored=[], judged=[name_of(0)])
     retention.lose(A)
     join(retention, B, credit=1)
+    assert sent(retention) == [(B, 0, 2)]
+
+
+def test_a_judged_frame_of_a_dead_worker_whose_pixels_had_to_go_fails() -> None:
+    retention = kept(0)
+    join(retention, A, credit=1)
+    sent(retention)
+    retention.done(A, stored=[], judged=[name_of(0)])
+    for seq in range(1, 5):
+        retention.keep(a_frame(seq))
+    retention.lose(A)
+    join(retention, B, credit=0)
     assert gone(retention) == [(B, 0, "worker_error")]
 
 
@@ -342,7 +380,7 @@ def test_a_judged_frame_that_a_reconnecting_worker_no_longer_holds_is_not_kept_f
     sent(retention)
     retention.done(A, stored=[], judged=[name_of(0)])
     join(retention, new_peer, credit=1, name=A.decode(), held=[])
-    assert gone(retention) == [(new_peer, 0, "worker_error")]
+    assert sent(retention) == [(new_peer, 0, 2)]
 
 
 # -- time and room ---------------------------------------------------------------------------------------------------
@@ -417,7 +455,7 @@ def test_a_waiting_frame_ends_with_its_budget(recipes: list[str] | None, reason:
     retention.tick(now=11.1)
     assert entry_of(retention, 0).state is State.GONE
     assert entry_of(retention, 0).reason == reason
-    assert retention.pixel_frames == 0
+    assert retention.room.frames == 0
 
 
 def test_a_worker_that_is_leaving_does_not_make_its_recipe_unknown() -> None:
@@ -459,20 +497,20 @@ def test_one_worker_with_a_small_limit_does_not_condemn_frames_that_another_take
 
 def test_retention_is_full_at_its_frames_or_its_bytes() -> None:
     retention = kept(0, 1, 2)
-    assert not retention.full(incoming_bytes=70)
-    assert retention.full(incoming_bytes=71)
+    assert not retention.room.full(incoming_bytes=70)
+    assert retention.room.full(incoming_bytes=71)
     retention.keep(a_frame(3))
-    assert retention.full(incoming_bytes=0)
+    assert retention.room.full(incoming_bytes=0)
 
 
 def test_one_frame_fits_however_large() -> None:
-    assert not Retention(EXACT).full(incoming_bytes=10_000)
+    assert not Retention(EXACT).room.full(incoming_bytes=10_000)
 
 
 def test_the_oldest_waiting_frame_is_dropped_and_still_gets_its_verdict() -> None:
     retention = kept(0, 1)
     assert retention.drop_oldest()
-    assert (retention.pixel_frames, retention.pixel_bytes) == (1, 10)
+    assert (retention.room.frames, retention.room.bytes) == (1, 10)
     join(retention, A, credit=1)
     assert gone(retention) == [(A, 0, "lost")]
     assert sent(retention) == [(A, 1, 1)]
@@ -483,9 +521,9 @@ def test_a_worker_that_takes_all_and_answers_nothing_does_not_make_retention_gro
     retention = kept(0, 1, 2, 3)
     join(retention, A, credit=2**53)
     sent(retention)
-    assert retention.full(incoming_bytes=10)
+    assert retention.room.full(incoming_bytes=10)
     retention.drop_oldest()
-    assert not retention.full(incoming_bytes=10)
+    assert not retention.room.full(incoming_bytes=10)
     assert set(retention.entries) == {name_of(seq) for seq in range(4)}
 
 

@@ -63,7 +63,7 @@ class RetentionMachine(RuleBasedStateMachine):
         size=st.sampled_from([1, 10, 200]),
     )
     def keep(self, recipe: str | None, budget_ms: float | None, size: int) -> None:
-        if self.retention.full(incoming_bytes=size):
+        if self.retention.room.full(incoming_bytes=size):
             self.drop_oldest()
         seq = len(self.kept)
         self.retention.keep(a_frame(seq, recipe=recipe, budget_ms=budget_ms, size=size, captured=self.now))
@@ -254,8 +254,8 @@ class RetentionMachine(RuleBasedStateMachine):
     @invariant()
     def pixel_counters_tell_the_truth(self) -> None:
         held = [entry for entry in self.retention.entries.values() if entry.frame is not None]
-        assert self.retention.pixel_frames == len(held)
-        assert self.retention.pixel_bytes == sum(entry.payload_bytes for entry in held)
+        assert self.retention.room.frames == len(held)
+        assert self.retention.room.bytes == sum(entry.payload_bytes for entry in held)
 
     @invariant()
     def no_frame_is_tried_too_often(self) -> None:

@@ -119,8 +119,8 @@ def expected(act: Act, before: Seen, event: Event) -> Seen | None:
             return before
         case Act.SEND:
             return replace(before, state=State.SENT, peer=A)
-        case Act.KEEP_HEADER:
-            return replace(before, state=State.JUDGED, pixels=False)
+        case Act.SPARE_PIXELS:
+            return replace(before, state=State.JUDGED)
         case Act.FORGET:
             return None
         case Act.FOLLOW:
@@ -151,6 +151,15 @@ def test_every_state_and_event_of_a_frame_has_its_answer() -> None:
     assert FRAMES.keys() == set(itertools.product(State, Event))
     assert {event for (_, event), act in FRAMES.items() if act is Act.GIVE_UP} == REASONS.keys()
     assert set(FRAMES.values()) == set(Act), "an act that is never taken"
+
+
+def test_a_judged_frame_whose_pixels_had_to_go_is_the_fault_of_its_dead_worker() -> None:
+    retention = brought_to(State.JUDGED, budget_ms=None)
+    for seq in range(1, EXACT.frames + 1):
+        retention.keep(a_frame(seq))
+    assert look(retention) == Seen(State.JUDGED, A, False, 1, None)
+    retention.lose(A)
+    assert look(retention) == Seen(State.GONE, None, False, 1, "worker_error")
 
 
 def test_a_frame_whose_pixels_had_to_go_is_lost_when_it_is_taken_back() -> None:

@@ -150,6 +150,19 @@ def test_verdicts_that_wait_for_redis_use_up_no_credit(port: int) -> None:
         assert taken.intake.holding == 10
 
 
+def test_a_publisher_hears_that_a_verdict_waits_for_redis_only_if_it_waits_for_long(port: int) -> None:
+    with publisher_at(port) as publisher, taking(port, credit=2) as taken:
+        quick, slow = publisher.publish(PICTURE), publisher.publish(PICTURE)
+        assert [id_of(taken.next()) for _ in range(2)] == [quick, slow]
+        taken.intake.judged([quick, slow])
+        taken.intake.stored([quick])
+        assert eventually(lambda: publisher.counts()["judged"] == 1)
+        assert publisher.counts()["open"] == 1
+        taken.intake.stored([slow])
+        assert eventually(lambda: publisher.counts()["open"] == 0)
+        assert publisher.counts()["judged"] == 1
+
+
 def test_a_paused_intake_takes_nothing_more(port: int) -> None:
     with publisher_at(port) as publisher, taking(port, credit=1) as taken:
         publisher.publish(PICTURE)
