@@ -40,7 +40,7 @@ def exit_code(error: Exception) -> ExitCode | None:
     """The exit code that an error ends a command with; None for one that nobody meant to raise."""
     from model.errors import BundleError, ModelError
     from producers.errors import AddressTaken, ProducersError, SettingsError
-    from worker.errors import EngineBroken, RecipeMissing, ResultsUnavailable, WorkerError
+    from worker.errors import EngineBroken, RecipeMissing, ResultsUnavailable, StageFailed, WorkerError
 
     codes: list[tuple[type[Exception], ExitCode]] = [
         (SettingsError, ExitCode.SETTINGS),
@@ -49,6 +49,7 @@ def exit_code(error: Exception) -> ExitCode | None:
         (ResultsUnavailable, ExitCode.UNREACHABLE),
         (AddressTaken, ExitCode.ADDRESS_TAKEN),
         (EngineBroken, ExitCode.NO),
+        (StageFailed, ExitCode.NO),
         (ProducersError, ExitCode.DATA),
         (ModelError, ExitCode.DATA),
         (WorkerError, ExitCode.DATA),

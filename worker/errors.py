@@ -29,5 +29,9 @@ class EngineBroken(WorkerError):
     """The engine fails on one frame after another: a broken GPU must not draw all the work."""
 
 
+class StageFailed(WorkerError):
+    """A thread of the pipeline has ended by an error that nobody foresaw."""
+
+
 class ResultError(WorkerError):
     """An entry in the result stream can't be read as a verdict."""

@@ -1,10 +1,10 @@
-"""The worker: intake, batcher, engine, judge and sink, in one process.
+"""The worker: intake, prepare, batcher, engine, judge and sink, in one process.
 
-Three threads, each the only owner of what it touches: the intake's sockets, the sink's connection, and here the work
-loop with the engine. Frames and verdicts pass between them through queues that credit and `hold_verdicts` bound.
+Five threads, each the only owner of what it touches: the intake's sockets, decoding, here the work loop with the
+batcher and the engine, judging, and the sink's connection. While one batch is inferred the next is decoded and the last
+is stored. What passes between them is bounded by credit and `hold_verdicts`.
 """
 
-import math
 import queue
 import time
 import uuid
@@ -14,22 +14,23 @@ from types import TracebackType
 import structlog
 
 from model.engine import Engine, Inspection, infer
-from model.errors import ContractError
 from model.images import Image
 from producers.daemon import ExitCode, stop_requested
-from producers.errors import BadFrame
-from producers.frame import FrameId, decode
+from producers.frame import FrameId
 from producers.memory import keep_freed_memory
 from worker.batcher import Batcher, ReceivedFrame
-from worker.errors import EngineBroken
+from worker.concluding import Concluder, InferredBatch
+from worker.errors import EngineBroken, StageFailed
 from worker.intake import Intake
-from worker.judge import judge, refusal
 from worker.link import GoneFrame, LinkSettings
+from worker.pace import Pace
+from worker.preparing import PreparedFrame, Unfit, prepare
 from worker.recipes import Recipe, load_recipes
 from worker.settings import WorkerSettings
 from worker.sink import Judged, ResultSink
+from worker.stage import Stage
 from worker.verdict import Reason
-from worker.writer import ResultWriter
+from worker.writer import ResultWriter, Stored
 
 log = structlog.get_logger("worker")
 
@@ -45,6 +46,7 @@ def run(settings: WorkerSettings) -> ExitCode:
         RecipeMissing, BundleError: no bundle to judge with.
         ResultsUnavailable: Redis isn't there at the start.
         EngineBroken: the engine fails on one frame after another.
+        StageFailed: a part of the worker has ended by itself.
     """
     keep_freed_memory()
     with stop_requested() as stopping, Pipeline.open(settings) as pipeline:
@@ -74,12 +76,19 @@ class Pipeline:
         self.sink = sink
         self._infer_batch = infer
         self._log = log.bind()  # once: what is said of each frame costs nothing unless somebody listens
+        self._pace = Pace()
+        self._batcher: Batcher[PreparedFrame] = Batcher(
+            settings.max_batch, lambda frame: frame.bundle.engine.trunk, self._cost_s
+        )
         # Not SimpleQueue: a signal near the end of its timeout makes it wait for ever (CPython 3.11), deaf to SIGTERM.
-        self._inbox: queue.Queue[list[ReceivedFrame | GoneFrame]] = queue.Queue()  # credit and `hold_verdicts` bound it
-        longest_s = max(recipe.cost_s(settings.max_batch) for recipe in recipes.values())
-        self._batcher = Batcher(settings.max_batch, lambda recipe: recipes[recipe].engine.trunk, self._cost_s)
+        self._ready: queue.Queue[PreparedFrame] = queue.Queue()
         self._strikes: set[FrameId] = set()
+        self._concluder = Concluder(settings.name, sink)
+        self._prepare = Stage("prepare", self._take_in)
+        self._judge = Stage("judge", self._conclude)
         self.writer = ResultWriter(sink, settings.name, limit=settings.hold_verdicts, stored=self._on_stored)
+        longest_s = max(recipe.cost_s(settings.max_batch) for recipe in recipes.values())
+        self._stuck_s = max(5.0, 3 * longest_s)
         link = LinkSettings(
             worker=settings.name,
             incarnation=str(uuid.uuid4()),
@@ -95,9 +104,9 @@ class Pipeline:
             settings.cameras,
             link,
             credit=2 * settings.max_batch,
-            deliver=self._inbox.put,
+            deliver=self._prepare.put,
             paused=lambda: self.writer.full,
-            beat_timeout_s=max(5.0, 3 * longest_s),
+            beat_timeout_s=self._stuck_s,
         )
 
     @classmethod
@@ -114,6 +123,8 @@ class Pipeline:
 
     def __enter__(self) -> "Pipeline":
         self.writer.start()
+        self._judge.start()
+        self._prepare.start()
         self.intake.start()
         log.info("ready", worker=self.settings.name, line=self.settings.line, recipes=sorted(self.recipes))
         return self
@@ -121,7 +132,9 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.writer.close()  # first: it reports to the intake
+        self._prepare.close()  # in the order in which they hand on; what reports to the intake ends before it
+        self._judge.close()
+        self.writer.close()
         self.intake.close()
 
     def serve(self, *, until: Callable[[], bool]) -> None:
@@ -129,6 +142,7 @@ class Pipeline:
 
         Raises:
             EngineBroken: the engine fails on one frame after another. What was in hand has gone back by then.
+            StageFailed: a thread beside this one has ended.
         """
         try:
             while not until():
@@ -152,13 +166,13 @@ class Pipeline:
 
     def _hand_back(self) -> None:
         """A turn without an engine: frames go to other workers at once, not only when this one is missed."""
-        self.intake.beat()
+        self._beat()
         self._receive()
         for frame in self._batcher.take_all():
             self.intake.busy(frame.header.id, "engine broken")
 
     def _turn(self) -> None:
-        self.intake.beat()
+        self._beat()
         self._receive()
         batch, expired = self._batcher.take(time.monotonic())
         for frame in expired:
@@ -166,139 +180,81 @@ class Pipeline:
         if batch:
             self._work(batch)
 
+    def _beat(self) -> None:
+        """Says that the worker lives, if all its parts do: a picture on which the decoder hangs is a hang, too."""
+        now, stages = time.monotonic(), (self._prepare, self._judge)
+        for stage in stages:
+            if stage.failure is not None:
+                raise StageFailed(f"the worker can't go on: {stage.failure!r}") from stage.failure
+        if all(stage.stuck_s(now) < self._stuck_s for stage in stages):
+            self.intake.beat()
+
     def _receive(self) -> None:
-        """Empties the inbox; sleeps only if there is nothing to do at all."""
+        """Takes in what is prepared; sleeps only if there is nothing to do at all."""
         wait = not len(self._batcher)
         while True:
             try:
-                items = self._inbox.get(timeout=IDLE_S) if wait else self._inbox.get_nowait()
+                self._batcher.add(self._ready.get(timeout=IDLE_S) if wait else self._ready.get_nowait())
             except queue.Empty:
                 return
             wait = False
-            for item in items:
-                self._sort(item)
 
-    def _sort(self, item: ReceivedFrame | GoneFrame) -> None:
-        if isinstance(item, GoneFrame):
-            self._write_gone(item)
-        elif item.recipe not in self.recipes:
-            self._refuse(item, Reason.NO_RECIPE, f"no bundle for recipe {item.recipe}")
-        else:
-            self._batcher.add(item)
-
-    def _cost_s(self, frames: int) -> float:
-        return min(recipe.cost_s(frames) for recipe in self.recipes.values())
+    def _cost_s(self, frame: PreparedFrame, frames: int) -> float:
+        return self._pace.needs_s(frame.bundle.cost_s(frames), time.monotonic())
 
     # -- one batch ---------------------------------------------------------------------------------------------------
 
-    def _work(self, batch: list[ReceivedFrame]) -> None:
+    def _work(self, batch: list[PreparedFrame]) -> None:
         """One pass through the trunk that all these frames' recipes share."""
         taken = time.monotonic()
-        good: list[tuple[ReceivedFrame, Image]] = []
-        for frame in batch:
-            try:
-                contract = self.recipes[frame.recipe].manifest.contract
-                contract.check_size(*frame.header.shape[:2])  # a small file may claim to be a huge picture
-                image = decode(frame.header, frame.payload)
-                contract.check(image)
-            except (BadFrame, ContractError) as error:  # one bad frame never harms its neighbours
-                self._refuse(frame, Reason.BAD_FRAME, str(error))
-                continue
-            good.append((frame, image))
-        if not good:
-            return
-        prepared = time.monotonic()
         try:
-            inspections = self._infer(good)
+            inspections = self._infer(batch)
         except Exception as error:  # whatever the engine's libraries raise: the frames are not to blame yet
-            log.error("engine failed", frames=len(good), error=str(error).splitlines()[:1])
-            self._after_engine_error(good, taken)
+            log.error("engine failed", frames=len(batch), error=str(error).splitlines()[:1])
+            self._after_engine_error(batch)
             return
         self._strikes.clear()
         inferred = time.monotonic()
-        self._hand_on(
-            [
-                self._judge(frame, inspection, taken=taken, prepared=prepared, inferred=inferred)
-                for (frame, _), inspection in zip(good, inspections, strict=True)
-            ]
-        )
+        self._pace.inferred(predicted_s=batch[0].bundle.cost_s(len(batch)), actual_s=inferred - taken, now=inferred)
+        self._judge.put(InferredBatch(batch, inspections, taken, inferred))
 
-    def _infer(self, frames: list[tuple[ReceivedFrame, Image]]) -> list[Inspection]:
-        return self._infer_batch([(self.recipes[frame.recipe].engine, image) for frame, image in frames])
+    def _infer(self, frames: Sequence[PreparedFrame]) -> list[Inspection]:
+        return self._infer_batch([(frame.bundle.engine, frame.image) for frame in frames])
 
-    def _after_engine_error(self, frames: list[tuple[ReceivedFrame, Image]], taken: float) -> None:
+    def _after_engine_error(self, frames: list[PreparedFrame]) -> None:
         """Tries each frame alone, once; one that fails again goes back to its publisher for another worker."""
-        for index, (frame, image) in enumerate(frames):
-            started = time.monotonic()
+        for index, frame in enumerate(frames):
+            taken = time.monotonic()
             try:
-                (inspection,) = self._infer([(frame, image)])
+                inspections = self._infer([frame])
             except Exception as error:
                 self.intake.busy(frame.header.id, f"engine error: {str(error)[:200]}")
                 self._strikes.add(frame.header.id)
                 if len(self._strikes) >= ENGINE_STRIKES:
-                    for other, _ in frames[index + 1 :]:
+                    for other in frames[index + 1 :]:
                         self.intake.busy(other.header.id, "engine broken")
                     raise EngineBroken(f"the engine failed on {len(self._strikes)} frames in a row: {error}") from error
                 continue
             self._strikes.clear()
-            self._hand_on([self._judge(frame, inspection, taken=taken, prepared=started, inferred=time.monotonic())])
+            self._judge.put(InferredBatch([frame], inspections, taken, time.monotonic()))
 
-    def _judge(
-        self,
-        frame: ReceivedFrame,
-        inspection: Inspection,
-        *,
-        taken: float,
-        prepared: float,
-        inferred: float,
-    ) -> Judged:
-        now, recipe = time.monotonic(), self.recipes[frame.recipe]
-        verdict = judge(
-            frame,
-            inspection,
-            recipe.manifest.calibration,
-            model=recipe.label,
-            worker=self.settings.name,
-            late=now > frame.deadline,
-            valid_until_us=None if math.isinf(frame.deadline) else self.sink.redis_us(frame.deadline),
-            inspected_ns=time.time_ns(),
-            latency_us={
-                "wire": frame.wire_us,
-                "queue": _us(taken - frame.received),
-                "prepare": _us(prepared - taken),
-                "infer": _us(inferred - prepared),
-            },
-        )
-        judged = time.monotonic()
-        verdict.latency_us["judge"] = _us(judged - inferred)  # known only now, and nobody else has seen the verdict yet
-        return Judged(verdict, judged)
+    # -- before and after the engine, in their own threads -----------------------------------------------------------
+
+    def _take_in(self, items: list[ReceivedFrame | GoneFrame]) -> None:
+        for item in items:
+            if isinstance(item, GoneFrame):
+                self._hand_on([self._concluder.gone(item)])
+                continue
+            try:
+                self._ready.put(prepare(item, self.recipes))
+            except Unfit as error:
+                self._refuse(item, error.reason, str(error))
+
+    def _conclude(self, batch: InferredBatch) -> None:
+        self._hand_on(self._concluder.judged(batch))
 
     def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str) -> None:
-        now = time.monotonic()
-        log.info("frame refused", frame=str(frame.header.id), reason=reason.word, note=note)
-        stages = {"wire": frame.wire_us, "queue": _us(now - frame.received)}
-        verdict = refusal(
-            frame.header,
-            reason,
-            note=note,
-            worker=self.settings.name,
-            inspected_ns=time.time_ns(),
-            latency_us=stages,
-            recipe=frame.recipe,
-        )
-        self._hand_on([Judged(verdict, now)])
-
-    def _write_gone(self, gone: GoneFrame) -> None:
-        now = time.monotonic()
-        verdict = refusal(
-            gone.tag,
-            Reason[gone.reason.upper()],
-            note="given up beside the camera",
-            worker=self.settings.name,
-            inspected_ns=time.time_ns(),
-            latency_us={},
-        )
-        self._hand_on([Judged(verdict, now)])
+        self._hand_on([self._concluder.refused(frame, reason, note)])
 
     def _hand_on(self, batch: list[Judged]) -> None:
         self.writer.put_all(batch)
@@ -308,9 +264,8 @@ class Pipeline:
                 "judged", frame=str(verdict.tag.id), decision=verdict.decision.value, reason=verdict.reason.word
             )
 
-    def _on_stored(self, frames: list[FrameId]) -> None:
-        self.intake.stored(frames)
-
-
-def _us(seconds: float) -> int:
-    return max(0, int(seconds * 1e6))
+    def _on_stored(self, batch: list[Stored]) -> None:
+        self.intake.stored([judged.verdict.tag.id for judged, _ in batch])
+        if batch:
+            newest, _ = batch[-1]
+            self._pace.stored(time.monotonic() - newest.judged + newest.verdict.latency_us.get("judge", 0) / 1e6)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from producers.frame import FrameId
 from worker.errors import ResultsUnavailable
 from worker.faults import UNKNOWN, Fault, Policy, fault_of
 from worker.sink import Judged, ResultSink
@@ -24,6 +23,10 @@ ASIDE_RETRY_S = 1.0
 HEARTBEAT_S = 2.0
 
 
+Stored = tuple[Judged, str]
+"""A verdict, and what became of it."""
+
+
 class ResultWriter:
     """Stores verdicts in the order in which they were judged.
 
@@ -35,10 +38,10 @@ class ResultWriter:
         sink: owned by this thread from `start` on.
         worker: name, for the heartbeat.
         limit: verdicts that wait at most.
-        stored: called with the ids of each stored batch, from this thread.
+        stored: called from this thread with what Redis has now: each verdict, and `stored`, `late` or `duplicate`.
     """
 
-    def __init__(self, sink: ResultSink, worker: str, *, limit: int, stored: Callable[[list[FrameId]], None]) -> None:
+    def __init__(self, sink: ResultSink, worker: str, *, limit: int, stored: Callable[[list[Stored]], None]) -> None:
         self.counts: Counter[str] = Counter()
         self._sink, self._worker, self._limit, self._stored = sink, worker, limit, stored
         self._waiting: deque[Judged] = deque()
@@ -173,7 +176,7 @@ class ResultWriter:
         self.counts.update(word for _, word in done)
         with self._changed:
             self._changed.notify_all()
-        self._stored([item.verdict.tag.id for item, _ in done])
+        self._stored(done)
         for item, word in outcome:
             if _is_own(word):
                 self._set_aside(item, word)

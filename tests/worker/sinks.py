@@ -35,9 +35,9 @@ class Stored:
         self.frames: list[FrameId] = []
         self.changed = threading.Condition()
 
-    def __call__(self, frames: list[FrameId]) -> None:
+    def __call__(self, batch: list[tuple[Judged, str]]) -> None:
         with self.changed:
-            self.frames += frames
+            self.frames += [judged.verdict.tag.id for judged, _ in batch]
             self.changed.notify_all()
 
     @property

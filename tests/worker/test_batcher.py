@@ -1,6 +1,8 @@
 """The batcher: work-conserving, earliest deadline first, nothing twice and nothing forgotten."""
 
 import math
+from functools import cache
+from itertools import combinations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,8 +15,16 @@ FRAMES = st.lists(
 )
 
 
-def filled(spec: list[tuple[float, str, int]], *, max_batch: int) -> tuple[Batcher, list[ReceivedFrame]]:
-    batcher = Batcher(max_batch, lambda recipe: recipe, lambda frames: 0.1 + 0.05 * frames)
+def cost_s(_: ReceivedFrame, frames: int) -> float:
+    return 0.1 + 0.05 * frames
+
+
+def recipe_of(frame: ReceivedFrame) -> str:
+    return frame.recipe
+
+
+def filled(spec: list[tuple[float, str, int]], *, max_batch: int) -> tuple[Batcher[ReceivedFrame], list[ReceivedFrame]]:
+    batcher = Batcher(max_batch, recipe_of, cost_s)
     frames = [
         received(seq, deadline=deadline, recipe=recipe, attempt=attempt)
         for seq, (deadline, recipe, attempt) in enumerate(spec)
@@ -24,7 +34,7 @@ def filled(spec: list[tuple[float, str, int]], *, max_batch: int) -> tuple[Batch
     return batcher, frames
 
 
-def emptied(batcher: Batcher, now: float = 0.0) -> tuple[list[list[ReceivedFrame]], list[ReceivedFrame]]:
+def emptied(batcher: Batcher[ReceivedFrame], now: float = 0.0) -> tuple[list[list[ReceivedFrame]], list[ReceivedFrame]]:
     batches, expired = [], []
     while len(batcher):
         batch, hopeless = batcher.take(now)
@@ -74,7 +84,7 @@ def test_just_the_frames_that_cannot_be_met_expire(spec: list[tuple[float, str, 
     batcher, frames = filled(spec, max_batch=4)
     _, expired = batcher.take(now)
     assert {frame.header.seq for frame in expired} == {
-        frame.header.seq for frame in frames if frame.deadline < now + batcher.cost_s(1)
+        frame.header.seq for frame in frames if frame.deadline < now + cost_s(frame, 1)
     }
 
 
@@ -96,8 +106,68 @@ def test_an_idle_batcher_gives_nothing() -> None:
 
 
 def test_recipes_of_one_group_go_together_and_others_do_not() -> None:
-    batcher = Batcher(8, lambda recipe: recipe != "c", lambda frames: 0.0)
+    batcher: Batcher[ReceivedFrame] = Batcher(8, lambda frame: frame.recipe != "c", lambda frame, frames: 0.0)
     for seq, recipe in enumerate("abcab"):
         batcher.add(received(seq, deadline=math.inf, recipe=recipe, attempt=1))
     batches, _ = emptied(batcher)
     assert [[frame.recipe for frame in batch] for batch in batches] == [["a", "b", "a", "b"], ["c"]]
+
+
+# -- beside the best that could have been done -----------------------------------------------------------------------
+
+ARRIVALS = st.lists(st.tuples(st.integers(0, 12), st.integers(2, 14)), min_size=1, max_size=7)
+"""When a frame comes, and how long it may take from then on; in tenths of a second."""
+
+
+def batch_s(frames: int) -> int:
+    """Tenths of a second."""
+    return 2 + frames
+
+
+def misses_of_batcher(frames: list[tuple[int, int]], *, max_batch: int) -> int:
+    """Runs the batcher on a clock of its own, with an engine that takes exactly what it says."""
+    batcher: Batcher[ReceivedFrame] = Batcher(max_batch, recipe_of, lambda _, frames: batch_s(frames))
+    coming = sorted((at, at + budget, seq) for seq, (at, budget) in enumerate(frames))
+    now, missed = 0.0, 0
+    while coming or len(batcher):
+        while coming and coming[0][0] <= now:
+            _, deadline, seq = coming.pop(0)
+            batcher.add(received(seq, deadline=deadline))
+        batch, expired = batcher.take(now)
+        missed += len(expired)
+        if batch:
+            now += batch_s(len(batch))
+            missed += sum(frame.deadline < now for frame in batch)
+        elif coming:
+            now = max(now, coming[0][0])
+    return missed
+
+
+def fewest_misses(frames: list[tuple[int, int]], *, max_batch: int) -> int:
+    """By trying every batch of every size whenever the engine is free and something waits that can be met."""
+
+    @cache
+    def best(now: int, left: frozenset[int]) -> int:
+        hopeless = {seq for seq in left if sum(frames[seq]) < now + batch_s(1)}
+        if hopeless:
+            return len(hopeless) + best(now, left - hopeless)
+        here = [seq for seq in left if frames[seq][0] <= now]
+        if not here:
+            return best(min(frames[seq][0] for seq in left), left) if left else 0
+        batches = [chosen for size in range(1, max_batch + 1) for chosen in combinations(here, size)]
+        return min(
+            sum(sum(frames[seq]) < now + batch_s(len(chosen)) for seq in chosen)
+            + best(now + batch_s(len(chosen)), left - set(chosen))
+            for chosen in batches
+        )
+
+    return best(0, frozenset(range(len(frames))))
+
+
+@given(ARRIVALS, st.integers(1, 3))
+@settings(deadline=None, max_examples=300)
+def test_no_more_is_missed_than_one_batch_beyond_the_best_that_could_be_done(
+    frames: list[tuple[int, int]], max_batch: int
+) -> None:
+    best = fewest_misses(frames, max_batch=max_batch)
+    assert best <= misses_of_batcher(frames, max_batch=max_batch) <= best + max_batch

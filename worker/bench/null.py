@@ -18,10 +18,10 @@ from model.images import Image
 from model.preprocessing import Preprocessing
 from producers.daemon import configure_logging, stop_requested
 from producers.memory import keep_freed_memory
-from worker.batcher import ReceivedFrame
 from worker.demo.processes import signals_put_off
 from worker.errors import WorkerError
 from worker.pipeline import Infer, Pipeline
+from worker.preparing import PreparedFrame
 from worker.recipes import Recipe
 from worker.settings import WorkerSettings
 from worker.sink import ResultSink
@@ -83,7 +83,7 @@ class NullPipeline(Pipeline):
     def __init__(self, settings: WorkerSettings, *, sink: ResultSink | None = None, infer: Infer = null_infer) -> None:
         super().__init__(settings, {RECIPE: null_recipe()}, sink or ResultSink.of(settings), infer=infer)
 
-    def _work(self, batch: list[ReceivedFrame]) -> None:
+    def _work(self, batch: list[PreparedFrame]) -> None:
         if not all(frame.header.simulated for frame in batch):
             raise WorkerError("the null engine judges simulated frames alone")
         super()._work(batch)
