@@ -54,6 +54,7 @@ class Intake:
         self._wake_address = f"inproc://intake-{uuid.uuid4()}"
         self._wake = self._context.socket(zmq.PULL)
         self._wake.bind(self._wake_address)
+        self._poller, self._polled = zmq.Poller(), list[Any]()
         self._wakers = threading.local()
         share = max(1, credit // len(cameras))
         link = dataclasses.replace(link, credit_bytes=link.credit_bytes // len(cameras))
@@ -135,11 +136,12 @@ class Intake:
             link.close()
 
     def _wait(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._wake, zmq.POLLIN)
-        for link in self._links.values():
-            poller.register(link.socket, zmq.POLLIN)
-        if any(socket is self._wake for socket, _ in poller.poll(TICK_MS)):
+        sockets = [self._wake, *(link.socket for link in self._links.values())]
+        if sockets != self._polled:  # a link that dials anew has another
+            self._polled, self._poller = sockets, zmq.Poller()
+            for socket in sockets:
+                self._poller.register(socket, zmq.POLLIN)
+        if any(socket is self._wake for socket, _ in self._poller.poll(TICK_MS)):
             try:
                 while True:
                     self._wake.recv(zmq.NOBLOCK)

@@ -1,9 +1,11 @@
 """One production line in Redis: its keys, and a connection with nothing left to defaults."""
 
+import hashlib
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -152,17 +154,22 @@ class Server:
         self, client: "redis.Redis", text: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int
     ) -> list[Any]:
         """The script's answer and, if asked for, how many replicas have what it wrote."""
-        script, replies = client.register_script(text), list[Any]()
-        for known in (True, False):
-            if not known:
-                client.script_load(text)
-            pipe = client.pipeline(transaction=False)
-            pipe.evalsha(script.sha, len(keys), *keys, *args)
-            if replicas:  # WAIT speaks of what came over its own connection: hence in one go
-                pipe.wait(replicas, int(self._timeout_s * 500))
-            replies = pipe.execute(raise_on_error=False)
-            if not isinstance(replies[0], redis.exceptions.NoScriptError):
-                break
+        sha = _sha1(text)
+        try:
+            return self._evaluate_known(client, sha, keys=keys, args=args, replicas=replicas)
+        except redis.exceptions.NoScriptError:
+            client.script_load(text)
+            return self._evaluate_known(client, sha, keys=keys, args=args, replicas=replicas)
+
+    def _evaluate_known(
+        self, client: "redis.Redis", sha: str, *, keys: Sequence[str], args: Sequence[Any], replicas: int
+    ) -> list[Any]:
+        if not replicas:
+            return [client.evalsha(sha, len(keys), *keys, *args)]
+        pipe = client.pipeline(transaction=False)  # WAIT speaks of what came over its own connection: hence in one go
+        pipe.evalsha(sha, len(keys), *keys, *args)
+        pipe.wait(replicas, int(self._timeout_s * 500))
+        replies: list[Any] = pipe.execute(raise_on_error=False)
         for error in replies:
             if isinstance(error, Exception):
                 raise error
@@ -171,6 +178,12 @@ class Server:
     def close(self) -> None:
         """Closes the connection."""
         self._redis.close()
+
+
+@cache
+def _sha1(text: str) -> str:
+    """By which Redis knows a script."""
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from worker.writer import ResultWriter, Stored
 log = structlog.get_logger("worker")
 
 IDLE_S = 0.05
+TOGETHER_S = 0.0005
 ENGINE_STRIKES = 2  # failures in a row on different frames: it is the engine, not the frame
 
 
@@ -81,7 +82,7 @@ class Pipeline:
             settings.max_batch, lambda frame: frame.bundle.engine.trunk, self._cost_s
         )
         # Not SimpleQueue: a signal near the end of its timeout makes it wait for ever (CPython 3.11), deaf to SIGTERM.
-        self._ready: queue.Queue[PreparedFrame] = queue.Queue()
+        self._ready: queue.Queue[list[PreparedFrame]] = queue.Queue()
         self._strikes: set[FrameId] = set()
         self._concluder = Concluder(settings.name, sink)
         self._prepare = Stage("prepare", self._take_in)
@@ -194,10 +195,12 @@ class Pipeline:
         wait = not len(self._batcher)
         while True:
             try:
-                self._batcher.add(self._ready.get(timeout=IDLE_S) if wait else self._ready.get_nowait())
+                frames = self._ready.get(timeout=IDLE_S) if wait else self._ready.get_nowait()
             except queue.Empty:
                 return
             wait = False
+            for frame in frames:
+                self._batcher.add(frame)
 
     def _cost_s(self, frame: PreparedFrame, frames: int) -> float:
         return self._pace.needs_s(frame.bundle.cost_s(frames), time.monotonic())
@@ -241,14 +244,22 @@ class Pipeline:
     # -- before and after the engine, in their own threads -----------------------------------------------------------
 
     def _take_in(self, items: list[ReceivedFrame | GoneFrame]) -> None:
+        """Small pictures are handed on together, since each hand-over costs; no engine waits for more than one."""
+        ready: list[PreparedFrame] = []
         for item in items:
             if isinstance(item, GoneFrame):
                 self._hand_on([self._concluder.gone(item)])
                 continue
             try:
-                self._ready.put(prepare(item, self.recipes))
+                ready.append(prepare(item, self.recipes))
             except Unfit as error:
                 self._refuse(item, error.reason, str(error))
+            spent_s = sum(frame.prepare_s for frame in ready)
+            if spent_s > TOGETHER_S:
+                self._ready.put(ready)
+                ready = []
+        if ready:
+            self._ready.put(ready)
 
     def _conclude(self, batch: InferredBatch) -> None:
         self._hand_on(self._concluder.judged(batch))

@@ -6,10 +6,12 @@ frames, so that nothing in production can pass a part without a network.
 
 import multiprocessing
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
 
+from model.anomaly_map import Grid
 from model.bundle import Architecture, Manifest
 from model.calibration import Calibration
 from model.contract import InputContract
@@ -45,7 +47,13 @@ def null_infer(frames: Sequence[tuple[Engine, Image]]) -> list[Inspection]:
 
 def _inspection(image: Image) -> Inspection:
     score = float(image.flat[0]) / 255
-    return Inspection(score, np.full(GRID, score, np.float32), SIZE, (0, 0, image.shape[1], image.shape[0]))
+    return Inspection(score, _flat(score), SIZE, (0, 0, image.shape[1], image.shape[0]))
+
+
+@cache
+def _flat(score: float) -> Grid:
+    """A map of this score: made once, since it is the line that is measured."""
+    return np.full(GRID, score, np.float32)
 
 
 def null_recipe() -> Recipe:
