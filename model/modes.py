@@ -137,6 +137,14 @@ def choose_device(device: str) -> str:
     return device
 
 
+def gpu_memory_bytes() -> dict[str, int]:
+    """Bytes that this process has allocated, by CUDA device; empty where it uses none. Any thread."""
+    if not torch.cuda.is_initialized():  # asking for it would set one up
+        return {}
+    used = {f"cuda:{index}": torch.cuda.memory_allocated(index) for index in range(torch.cuda.device_count())}
+    return {device: size for device, size in used.items() if size}
+
+
 def dtype_of(precision: Precision) -> torch.dtype:
     """As torch names it."""
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]

@@ -16,6 +16,7 @@ from producers.memory import keep_freed_memory
 from producers.metrics import parse_address
 from producers.publisher import FramePublisher, PublisherSettings
 from producers.push import SCHEME, PushSource
+from producers.service import ServiceManager
 from producers.sources import Capture, FolderSource, Source
 
 log = structlog.get_logger("camera")
@@ -51,14 +52,19 @@ def run(
     keep_freed_memory()
     chosen = choose_source(source, loop=loop, rate=rate)
     address = parse_address(metrics) if metrics is not None else None
+    service = ServiceManager()
     with (
-        FramePublisher(settings) as publisher,
+        FramePublisher(settings, each_turn=service.beat) as publisher,
         camera_metrics(publisher, address),
         stop_requested(publisher.interrupt) as stopping,
     ):
         ends = {"source": source, "work": settings.work, "live": settings.live, "simulated": settings.simulated}
         log.info("publishing", camera=settings.camera, session=publisher.session, **ends)
+        service.ready()
+        service.status(f"publishes {source} at {settings.work}")
         _publish_all(publisher, chosen, stopping)
+        service.stopping()
+        service.status("waits for the verdicts of what it captured")
         left = publisher.drain(drain_s)
         counts = publisher.counts()
     log.info("done", camera=settings.camera, **counts)

@@ -27,16 +27,22 @@ LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.W
 
 
 class ExitCode(IntEnum):
-    """How every `sightline` command ends."""
+    """How every `sightline` command ends. A second SIGTERM or SIGINT ends it at once: 128 and the signal's number."""
 
     OK = 0
+    """Done; a daemon was told to leave, and did."""
     NO = 1
-    """The answer is no: a check failed, a frame has no verdict."""
+    """The answer is no: a check failed, a frame has no verdict, an engine is broken. A crash ends so, too."""
     SETTINGS = 2
+    """A flag, a file or the environment is wrong; nothing was opened."""
     BUNDLE = 3
+    """A bundle is missing or damaged."""
     UNREACHABLE = 4
+    """Redis is not there, or refuses what the line needs."""
     ADDRESS_TAKEN = 5
+    """An address can't be bound."""
     DATA = 6
+    """Pictures, a device or an engine are not what was asked for."""
 
 
 class DaemonSettings(BaseSettings):

@@ -8,7 +8,7 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -26,6 +26,9 @@ log = structlog.get_logger("metrics")
 AT_ONCE = 8  # connections; more are turned away: whoever holds them open holds nothing else up
 PATIENCE_S = 5.0  # for a request to arrive, and for an answer to be taken
 
+Check = tuple[Callable[[], bool], Callable[[], Sequence[str]]]
+"""Whether all is well, and if not, what it lacks."""
+
 
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port in `HOST:PORT` or `[V6]:PORT`.
@@ -41,7 +44,12 @@ def parse_address(text: str) -> tuple[str, int]:
 
 @contextmanager
 def serve_metrics(
-    address: tuple[str, int], collector: Collector, *, ready: Callable[[], bool], alive: Callable[[], bool]
+    address: tuple[str, int],
+    collector: Collector,
+    *,
+    ready: Callable[[], bool],
+    alive: Callable[[], bool],
+    missing: Callable[[], Sequence[str]] = tuple,
 ) -> Iterator[None]:
     """Answers at `address` for as long as the context lasts, from threads of its own.
 
@@ -50,6 +58,7 @@ def serve_metrics(
         collector: read at each scrape, from a thread of the server.
         ready: whether the daemon can do its work: `/readyz` is 200, else 503. Likewise called from there.
         alive: whether it should go on running: `/healthz` is 200, else 503.
+        missing: what it lacks to be ready, a sentence each: `/readyz` says them.
 
     Raises:
         AddressTaken: the address can't be bound.
@@ -59,7 +68,8 @@ def serve_metrics(
     where = f"{address[0]}:{address[1]}"
     try:
         family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
-        server = _Server(address, family, registry, {"/readyz": ready, "/healthz": alive})
+        checks: dict[str, Check] = {"/readyz": (ready, missing), "/healthz": (alive, tuple)}
+        server = _Server(address, family, registry, checks)
     except OSError as error:
         raise AddressTaken(f"{where} can't be bound for metrics: {error.strerror or error}") from error
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
@@ -81,7 +91,7 @@ class _Server(socketserver.ThreadingTCPServer):
     block_on_close = False
 
     def __init__(
-        self, address: tuple[str, int], family: int, registry: CollectorRegistry, checks: dict[str, Callable[[], bool]]
+        self, address: tuple[str, int], family: int, registry: CollectorRegistry, checks: "dict[str, Check]"
     ) -> None:
         self.address_family = family
         self.registry, self.checks = registry, checks
@@ -114,10 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
             encode, kind = choose_encoder(self.headers.get("Accept", ""))
             self._answer(HTTPStatus.OK, kind, encode(self.server.registry))
         elif path in self.server.checks:
-            well = self.server.checks[path]()
-            self._answer(
-                HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"yes\n" if well else b"no\n"
-            )
+            is_well, lacks = self.server.checks[path]
+            if is_well():
+                self._answer(HTTPStatus.OK, "text/plain", b"yes\n")
+            else:
+                body = "".join(f"{line}\n" for line in ("no", *lacks()))
+                self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", body.encode())
         else:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"/metrics, /readyz or /healthz\n")
 

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -44,18 +45,23 @@ __all__ = ["FramePublisher", "PublisherSettings"]  # what a camera program needs
 class FramePublisher:
     """Publishes one camera's frames. One thread may call `publish` and `give_up`; a context manager.
 
+    Args:
+        settings: of the publisher.
+        each_turn: called by its thread whenever its loop turns.
+
     Raises:
         SettingsError: an endpoint that other machines can reach, without keys or `insecure`; keys that are no good; no
             journal can be kept in `state`.
         AddressTaken: an endpoint that can't be bound; the camera has a publisher already.
     """
 
-    def __init__(self, settings: PublisherSettings) -> None:
+    def __init__(self, settings: PublisherSettings, *, each_turn: Callable[[], None] = lambda: None) -> None:
         for endpoint in (settings.work, settings.live):
             refuse_open_door(endpoint, insecure=settings.insecure, keys=settings.key is not None)
         keys = DoorKeys.read(settings.key, workers=settings.workers, viewers=settings.viewers)
         self.settings = settings
         self.session = str(uuid.uuid4())
+        self._each_turn = each_turn
         self._seq = 0
         self._room = threading.Condition()
         self._inbox: deque[Frame | tuple[FrameTag, GoneReason]] = deque()
@@ -278,6 +284,7 @@ class FramePublisher:
     def _run(self) -> None:
         with self._dispatcher as dispatcher:
             while not dispatcher.stop:
+                self._each_turn()
                 dispatcher.turn()
                 with self._room:
                     while self._inbox:

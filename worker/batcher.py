@@ -54,7 +54,7 @@ class Batcher(Generic[F]):
     _order: Iterator[int] = field(default_factory=count)
 
     def __len__(self) -> int:
-        return sum(len(group) for group in self._groups.values())
+        return sum(len(group) for group in tuple(self._groups.values()))  # a copy: other threads may ask
 
     def add(self, frame: F) -> None:
         """Takes in one frame."""

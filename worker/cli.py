@@ -111,6 +111,12 @@ def worker(
     """Judge the frames of one or more cameras, day and night.
 
     SIGTERM: take no more frames, judge and store those in hand, leave. A second one leaves at once.
+
+    Exit codes: 0 it was told to leave, and drained; 1 the engine is broken (it fails on one frame after another), or
+    a crash; 2 settings; 3 a bundle is missing or damaged; 4 Redis is not there at the start; 5 the address for metrics
+    is in use; 6 no such device or engine here; 143 or 130 a second SIGTERM or SIGINT.
+
+    Under systemd (Type=notify) it says when it is ready, and its work loop feeds the watchdog.
     """
     from producers.daemon import configure_logging, load_settings
     from worker.settings import WorkerSettings
@@ -125,7 +131,7 @@ def worker(
     }
     settings = load_settings(WorkerSettings, config, flags)
     configure_logging(settings.log_level)
-    from worker.pipeline import run
+    from worker.daemon import run
 
     return run(settings)
 

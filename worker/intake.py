@@ -72,6 +72,21 @@ class Intake:
         """The work loop is alive. Any thread."""
         self._beat = time.monotonic()
 
+    @property
+    def since_beat_s(self) -> float:
+        """Seconds since the work loop's last beat. Any thread."""
+        return time.monotonic() - self._beat
+
+    @property
+    def alive(self) -> bool:
+        """Whether the work loop beats, and this thread runs. Any thread."""
+        return self.since_beat_s < self._beat_timeout_s and self._thread.is_alive()
+
+    @property
+    def answering(self) -> dict[str, bool]:
+        """For each camera, whether its publisher answers. Any thread."""
+        return {name: link.answers for name, link in self._links.items()}
+
     def judged(self, frames: list[FrameId]) -> None:
         """These frames' verdicts wait for Redis: their pixels may go, and others may come. Any thread."""
         self._answers.extend(("judged", frame, "") for frame in frames)
@@ -96,6 +111,11 @@ class Intake:
     def holding(self) -> int:
         """Frames in hand: received and not stored."""
         return sum(len(link.held) for link in self._links.values())
+
+    @property
+    def handed_back(self) -> int:
+        """Frames handed back for another worker, so far. Any thread."""
+        return sum(link.handed_back for link in self._links.values())
 
     @property
     def refusals(self) -> dict[str, int]:

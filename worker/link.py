@@ -92,6 +92,7 @@ class Link:
         self.unjudged: set[FrameId] = set()  # those of them that credit bounds; verdicts that wait have their own bound
         self._untold: dict[FrameId, float] = {}  # judged when; the oldest first
         self.admission = Admission(name, hold_frames=settings.hold_frames)
+        self.handed_back = 0
         self._paused = False
         self._context = context
         self._offset_us: int | None = None
@@ -120,6 +121,12 @@ class Link:
         self._next_ping = 0.0
         self._shut_out_since: float | None = None
         return socket
+
+    @property
+    def answers(self) -> bool:
+        """Whether the publisher knows this worker and answers its pings. Any thread."""
+        heard = self._shut_out_since is None and self._pings_unanswered < DEAF_AFTER_PONGS
+        return heard and self.tie in (Tie.GREETED, Tie.LEAVING)
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
@@ -303,6 +310,7 @@ class Link:
 
     def busy(self, frame: FrameId, why: str) -> None:
         """Hands a frame back."""
+        self.handed_back += 1
         self.unjudged.discard(frame)
         self.held.discard(frame)
         self.send(Busy(id=str(frame), why=why[:256]))

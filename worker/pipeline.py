@@ -15,14 +15,13 @@ import structlog
 
 from model.engine import Engine, Inspection, infer
 from model.images import Image
-from producers.daemon import ExitCode, stop_requested
 from producers.frame import FrameId
-from producers.memory import keep_freed_memory
 from worker.batcher import Batcher, ReceivedFrame
 from worker.concluding import Concluder, InferredBatch
 from worker.errors import EngineBroken, StageFailed
 from worker.intake import Intake
 from worker.link import GoneFrame, LinkSettings
+from worker.observed import Observed
 from worker.pace import Pace
 from worker.preparing import PreparedFrame, Unfit, prepare
 from worker.recipes import Recipe, load_recipes
@@ -39,23 +38,6 @@ TOGETHER_S = 0.0005
 ENGINE_STRIKES = 2  # failures in a row on different frames: it is the engine, not the frame
 
 
-def run(settings: WorkerSettings) -> ExitCode:
-    """Runs a worker until SIGTERM.
-
-    Raises:
-        SettingsError: keys that are no good.
-        RecipeMissing, BundleError: no bundle to judge with.
-        ResultsUnavailable: Redis isn't there at the start.
-        EngineBroken: the engine fails on one frame after another.
-        StageFailed: a part of the worker has ended by itself.
-    """
-    keep_freed_memory()
-    with stop_requested() as stopping, Pipeline.open(settings) as pipeline:
-        pipeline.serve(until=stopping)
-        pipeline.drain()
-    return ExitCode.OK
-
-
 Infer = Callable[[Sequence[tuple[Engine, Image]]], list[Inspection]]
 
 
@@ -67,6 +49,10 @@ class Pipeline:
         recipes: what it judges with, by name.
         sink: where its verdicts go.
         infer: how a batch is inspected: `model.engine.infer`. Benches of the line around the engine hand in their own.
+
+    Attributes:
+        on_beat: called by the work loop at each beat, and by nobody else: it is not called any more if that loop hangs.
+        observed: what is counted of verdicts.
     """
 
     def __init__(
@@ -75,7 +61,9 @@ class Pipeline:
         self.settings = settings
         self.recipes = recipes
         self.sink = sink
-        self._infer_batch = infer
+        self.on_beat: Callable[[], None] = lambda: None
+        self.observed = Observed(recipes)
+        self._infer_batch = self.observed.counting(infer)
         self._log = log.bind()  # once: what is said of each frame costs nothing unless somebody listens
         self._pace = Pace()
         self._batcher: Batcher[PreparedFrame] = Batcher(
@@ -138,6 +126,22 @@ class Pipeline:
         self.writer.close()
         self.intake.close()
 
+    def queues(self) -> dict[str, int]:
+        """What waits. Any thread.
+
+        Handfuls of frames in `inbox`, frames in `batcher`, batches in `judge`, verdicts in `verdicts`, and those of them
+        that can't be written for a reason of their own in `set_aside`.
+        """
+        with self._ready.mutex:
+            ready = sum(map(len, self._ready.queue))
+        return {
+            "inbox": self._prepare.waiting,
+            "batcher": ready + len(self._batcher),
+            "judge": self._judge.waiting,
+            "verdicts": self.writer.waiting,
+            "set_aside": self.writer.set_aside,
+        }
+
     def serve(self, *, until: Callable[[], bool]) -> None:
         """The work loop: whenever the engine is free it takes what waits.
 
@@ -189,6 +193,7 @@ class Pipeline:
                 raise StageFailed(f"the worker can't go on: {stage.failure!r}") from stage.failure
         if all(stage.stuck_s(now) < self._stuck_s for stage in stages):
             self.intake.beat()
+            self.on_beat()
 
     def _receive(self) -> None:
         """Takes in what is prepared; sleeps only if there is nothing to do at all."""
@@ -277,6 +282,7 @@ class Pipeline:
 
     def _on_stored(self, batch: list[Stored]) -> None:
         self.intake.stored([judged.verdict.tag.id for judged, _ in batch])
+        self.observed.stored(batch, time.monotonic())
         if batch:
             newest, _ = batch[-1]
             self._pace.stored(time.monotonic() - newest.judged + newest.verdict.latency_us.get("judge", 0) / 1e6)

@@ -5,12 +5,13 @@ import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from producers.daemon import DaemonSettings
 from producers.errors import SettingsError
 from producers.frame import CameraName, RecipeName
 from producers.keys import KeyFile, KeyPair, PublicKey, read_pair
+from producers.metrics import parse_address
 from producers.protocol import CREDIT_BYTES
 
 LineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -23,6 +24,7 @@ class CameraSettings(BaseModel):
         endpoint: of its publisher's work socket.
         recipe: for frames that don't name their own.
         server_key: the camera's public key, the line in its `.pub` file; None: it has none.
+        optional: the worker is ready without it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +32,7 @@ class CameraSettings(BaseModel):
     endpoint: str
     recipe: RecipeName
     server_key: PublicKey | None = None
+    optional: bool = False
 
 
 class WorkerSettings(DaemonSettings):
@@ -58,6 +61,7 @@ class WorkerSettings(DaemonSettings):
         max_results: entries in the stream at most.
         redis_timeout_s: for one answer of Redis.
         drain_s: at SIGTERM, how long to finish what is in hand.
+        metrics: HOST:PORT for `/metrics`, `/readyz` and `/healthz`, loopback by convention; None: nowhere.
         log_level: debug, info, warning or error.
     """
 
@@ -79,7 +83,15 @@ class WorkerSettings(DaemonSettings):
     max_results: int = Field(default=1_000_000, ge=1)
     redis_timeout_s: float = Field(default=2.0, gt=0)
     drain_s: float = Field(default=20.0, ge=0)
+    metrics: str | None = None
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("metrics")
+    @classmethod
+    def _is_an_address(cls, metrics: str | None) -> str | None:
+        if metrics is not None:
+            parse_address(metrics)  # its own sentence, before any socket opens
+        return metrics
 
     def key_pair(self) -> KeyPair | None:
         """Reads this worker's key pair; None if no camera asks for one.

@@ -34,6 +34,11 @@ class Stage(Generic[T]):
         """Hands it something. Any thread; never blocks."""
         self._items.put(item)
 
+    @property
+    def waiting(self) -> int:
+        """What it was handed and has not begun. Any thread."""
+        return self._items.qsize()
+
     def stuck_s(self, now: float) -> float:
         """For how long it has been at one thing, at `now` (monotonic seconds). Any thread."""
         since = self._busy_since

@@ -3,6 +3,7 @@
 What Redis may answer, and what is then done, stands in `worker.faults`.
 """
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -21,6 +22,7 @@ BATCH = 64  # verdicts a script: Redis serves nobody else while one runs
 RETRY_S = 0.2
 ASIDE_RETRY_S = 1.0
 HEARTBEAT_S = 2.0
+ONLINE_S = 10  # without a heartbeat for this long a worker is offline
 
 
 Stored = tuple[Judged, str]
@@ -53,6 +55,7 @@ class ResultWriter:
         self._away_since: float | None = None
         self._said: set[tuple[str, str]] = set()  # what about, which fault
         self._next_heartbeat = 0.0
+        self._took = -math.inf  # when Redis last took something; not since it last refused
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
 
     def start(self) -> None:
@@ -73,6 +76,21 @@ class ResultWriter:
     def waiting(self) -> int:
         """Verdicts that are not stored yet."""
         return len(self._waiting) + len(self._aside)
+
+    @property
+    def set_aside(self) -> int:
+        """Those of them that wait for a reason of their own."""
+        return len(self._aside)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether Redis took the last heartbeat or write, and that not so long ago that this worker looks offline."""
+        return time.monotonic() - self._took < ONLINE_S
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     @property
     def full(self) -> bool:
@@ -106,7 +124,8 @@ class ResultWriter:
                     self._changed.wait_for(lambda: self._stop, timeout=RETRY_S)
 
     def _idle_s(self) -> float:
-        return max(0.0, min(1.0, self._aside_due - time.monotonic())) if self._aside else 1.0
+        due = min(self._aside_due, self._next_heartbeat) if self._aside else self._next_heartbeat
+        return max(0.0, min(1.0, due - time.monotonic()))
 
     def _turn(self) -> bool:
         """Stores a batch, tries what was set aside, shows that it lives. Returns False if the line must wait."""
@@ -196,10 +215,12 @@ class ResultWriter:
         fields = {"heartbeat_ns": str(time.time_ns()), **{key: str(value) for key, value in counts.items()}}
         try:
             self._sink.sample_clock()
-            self._sink.heartbeat(self._worker, fields, ttl_s=10)
+            self._sink.heartbeat(self._worker, fields, ttl_s=ONLINE_S)
         except ResultsUnavailable as error:
+            self._took = -math.inf
             self._say("heartbeat", error.fault, str(error), "the heartbeat can't be written: this worker looks offline")
         else:
+            self._took = time.monotonic()
             self._all_is_well("heartbeat")
 
     # -- what it says: each fault once, until all is well again ------------------------------------------------------
@@ -215,12 +236,14 @@ class ResultWriter:
         self._said = {said for said in self._said if said[0] != about}
 
     def _away(self, fault: Fault, why: str) -> None:
+        self._took = -math.inf
         if self._away_since is None:
             self._away_since = time.monotonic()
         text = "Redis takes no verdicts: they wait in memory and the gate rejects every part"
         self._say("line", fault, why, text)
 
     def _back(self) -> None:
+        self._took = time.monotonic()
         if self._away_since is not None:
             log.info("Redis takes verdicts again", away_s=round(time.monotonic() - self._away_since, 1))
             self._away_since = None

@@ -18,8 +18,8 @@ from model.contract import InputContract
 from model.engine import Engine, Inspection
 from model.images import Image
 from model.preprocessing import Preprocessing
-from producers.daemon import configure_logging, stop_requested
-from producers.memory import keep_freed_memory
+from producers.daemon import configure_logging
+from worker.daemon import run
 from worker.demo.processes import signals_put_off
 from worker.errors import WorkerError
 from worker.pipeline import Infer, Pipeline
@@ -104,13 +104,14 @@ def run_null_worker(settings: WorkerSettings, build: Callable[[WorkerSettings], 
         settings: of the worker.
         build: the pipeline; tests hand in one that breaks at a chosen step.
     """
+
+    def opened(settings: WorkerSettings) -> Pipeline:
+        built = build(settings)
+        built.sink.sample_clock()  # before it greets anyone: a worker that is known is one that has found Redis
+        return built
+
     configure_logging(settings.log_level)
-    keep_freed_memory()
-    built = build(settings)
-    built.sink.sample_clock()  # before it greets anyone: a worker that is known is one that has found Redis
-    with stop_requested() as stopping, built as pipeline:
-        pipeline.serve(until=stopping)
-        pipeline.drain()
+    run(settings, opened)
 
 
 def start_null_worker(

@@ -1,0 +1,129 @@
+"""A worker's numbers for Prometheus, read off its pipeline when they are asked for."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from model.modes import gpu_memory_bytes
+from producers.metrics import parse_address, serve_metrics
+from worker.health import Health
+from worker.observed import OTHER, Histogram, Observed
+from worker.pipeline import Pipeline
+from worker.settings import WorkerSettings
+from worker.verdict import Reason
+
+PREFIX = "sightline_worker"
+
+
+class WorkerCollector(Collector):
+    """Every number that a worker has, named `sightline_worker_*`. Until its bundles are warm: only that it isn't ready.
+
+    Args:
+        health: of the worker.
+    """
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def collect(self) -> Iterable[Metric]:
+        """The numbers as they are now. Any thread."""
+        ready = not self._health.missing()
+        yield GaugeMetricFamily(f"{PREFIX}_ready", "1 if /readyz says yes.", value=ready)
+        if (pipeline := self._health.pipeline) is not None:
+            yield from _latency(pipeline.observed)
+            yield from _outcomes(pipeline)
+            yield from _in_hand(pipeline)
+            yield from _peers(pipeline)
+            yield from _engine(pipeline)
+
+
+def _latency(observed: Observed) -> Iterator[Metric]:
+    stages = HistogramMetricFamily(
+        f"{PREFIX}_stage_seconds", "Seconds a frame spends by stage; total: from capture to stored.", labels=("stage",)
+    )
+    for stage, histogram in observed.stages.items():
+        stages.add_metric((stage,), _buckets(histogram, unit=1e-6), histogram.sum * 1e-6)
+    yield stages
+    batches = HistogramMetricFamily(f"{PREFIX}_batch_frames", "Frames a batch.")
+    batches.add_metric((), _buckets(observed.batches, unit=1), observed.batches.sum)
+    yield batches
+
+
+def _buckets(histogram: Histogram, *, unit: float) -> list[tuple[str, float]]:
+    bounds = [floatToGoString(round(bound * unit, 6)) for bound in histogram.bounds]
+    return list(zip([*bounds, "+Inf"], histogram.cumulative(), strict=True))
+
+
+def _outcomes(pipeline: Pipeline) -> Iterator[Metric]:
+    observed = pipeline.observed
+    rows = dict.fromkeys((*pipeline.recipes, OTHER), [0] * len(Reason)) | observed.verdicts  # also what was never seen
+    verdicts = CounterMetricFamily(
+        f"{PREFIX}_verdicts", "Verdicts stored, by the recipe and the reason.", labels=("recipe", "reason")
+    )
+    for recipe, row in rows.items():
+        for reason in Reason:
+            verdicts.add_metric((recipe, reason.word), row[reason])
+    yield verdicts
+    yield _counter("duplicates", "Verdicts not stored: their frame has one already.", observed.duplicates)
+    yield _counter("taken_over", "Verdicts of frames that another worker had before.", observed.taken_over)
+    yield _counter("handed_back", "Frames handed back for another worker.", pipeline.intake.handed_back)
+    refused = CounterMetricFamily(f"{PREFIX}_refused", "What publishers sent and was refused.", labels=("reason",))
+    for word, count in pipeline.intake.refusals.items():
+        refused.add_metric((word,), count)
+    yield refused
+
+
+def _in_hand(pipeline: Pipeline) -> Iterator[Metric]:
+    yield _gauges("queue_entries", "What waits, by the queue.", "queue", pipeline.queues())
+    yield _gauge("frames_in_hand", "Frames received and not stored.", pipeline.intake.holding)
+
+
+def _peers(pipeline: Pipeline) -> Iterator[Metric]:
+    yield _gauge("redis_up", "1 if Redis took the last heartbeat or write.", pipeline.writer.reachable)
+    yield _gauges("publisher_up", "1 if the camera's publisher answers.", "camera", pipeline.intake.answering)
+
+
+def _engine(pipeline: Pipeline) -> Iterator[Metric]:
+    yield _gauge("beat_age_seconds", "Since the work loop last turned.", pipeline.intake.since_beat_s)
+    bundles = InfoMetricFamily(f"{PREFIX}_bundle", "The bundle in use, by recipe.", labels=("recipe",))
+    for name, recipe in list(pipeline.recipes.items()):
+        bundles.add_metric((name,), {"bundle": recipe.label})
+    yield bundles
+    if memory := gpu_memory_bytes():
+        yield _gauges("gpu_memory_bytes", "Allocated by this worker, by device.", "device", memory)
+
+
+def _counter(name: str, text: str, value: int) -> Metric:
+    return CounterMetricFamily(f"{PREFIX}_{name}", text, value=value)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family
+
+
+def worker_metrics(health: Health, settings: WorkerSettings) -> AbstractContextManager[None]:
+    """Serves a worker's numbers and its health, if its settings name an address.
+
+    Raises:
+        AddressTaken: the address can't be bound.
+    """
+    if settings.metrics is None:
+        return nullcontext()
+    return serve_metrics(
+        parse_address(settings.metrics),
+        WorkerCollector(health),
+        ready=lambda: not health.missing(),
+        alive=lambda: health.alive,
+        missing=health.missing,
+    )
