@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test faults check format clean
+.PHONY: help setup demo test faults check check-deploy format clean
 
 help:  ## This list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(READY)  ## Create .venv and install what was tested
 
@@ -29,6 +29,10 @@ test: $(READY)  ## Run all tests
 faults: $(READY)  ## Break the line in every way we know, again and again
 	@echo "== running the fault suite in its long form"
 	@SIGHTLINE_FAULTS=long $(BIN)/python -m pytest --timeout 1200 tests/faults
+
+check-deploy: $(READY)  ## Try the files in deploy/ with systemd-analyze, promtool and redis-server
+	@echo "== deploy files (what is skipped says which tool is missing)"
+	@$(BIN)/python -m pytest -rs tests/deploy
 
 check: $(READY)  ## Lint, types, import directions
 	@echo "== ruff"

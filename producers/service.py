@@ -27,7 +27,6 @@ class ServiceManager:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address  # Linux's abstract names
-        self._socket = _datagrams() if address else None
         self._watchdog_s = _watchdog_s(environment)
         self._due = 0.0
         self._ready = self._told_trouble = False
@@ -36,7 +35,7 @@ class ServiceManager:
     @property
     def present(self) -> bool:
         """Whether there is one."""
-        return self._socket is not None
+        return bool(self._address)
 
     @property
     def told_ready(self) -> bool:
@@ -62,7 +61,7 @@ class ServiceManager:
         A daemon that is not ready yet asks for more time as well: it may wait long for others, but must not hang.
         """
         now = time.monotonic()
-        if self._socket is None or now < self._due:
+        if not self.present or now < self._due:
             return
         words = ["WATCHDOG=1"] if self._watchdog_s else []
         if not self._ready:
@@ -73,22 +72,18 @@ class ServiceManager:
 
     def _tell(self, words: str) -> bool:
         """Says it. Returns False if it could not be said, for nobody is there or their queue is full."""
-        if self._socket is None:
+        if not self.present:
             return False
         try:
-            self._socket.sendto(words.encode(), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:  # a few a second at most
+                datagrams.setblocking(False)  # a service manager that is slow to read must not hold up the work
+                datagrams.sendto(words.encode(), self._address)
         except OSError as error:  # the work goes on: who waits for a word that never comes has a time limit
             say = log.debug if self._told_trouble else log.warning
             self._told_trouble = True
             say("the service manager can't be told", words=words, error=str(error))
             return False
         return True
-
-
-def _datagrams() -> socket.socket:
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    opened.setblocking(False)  # a service manager that is slow to read must not hold up the work
-    return opened
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float:

@@ -56,6 +56,7 @@ class Intake:
         self._wake.bind(self._wake_address)
         self._poller, self._polled = zmq.Poller(), list[Any]()
         self._wakers = threading.local()
+        self._bells: list[zmq.Socket[Any]] = []  # of all threads, so that `close` finds those whose thread has ended
         share = max(1, credit // len(cameras))
         link = dataclasses.replace(link, credit_bytes=link.credit_bytes // len(cameras))
         self._links = {name: Link(self._context, name, camera, link, share=share) for name, camera in cameras.items()}
@@ -135,6 +136,7 @@ class Intake:
             socket = self._wakers.socket = self._context.socket(zmq.PUSH)
             socket.setsockopt(zmq.LINGER, 0)
             socket.connect(self._wake_address)
+            self._bells.append(socket)
         try:
             self._wakers.socket.send(b"", zmq.NOBLOCK)
         except zmq.Again:
