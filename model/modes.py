@@ -139,7 +139,7 @@ def choose_device(device: str) -> str:
 
 def gpu_memory_bytes() -> dict[str, int]:
     """Bytes that this process has allocated, by CUDA device; empty where it uses none. Any thread."""
-    if not torch.cuda.is_initialized():  # asking for it would set one up
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # asking for more would set one up
         return {}
     used = {f"cuda:{index}": torch.cuda.memory_allocated(index) for index in range(torch.cuda.device_count())}
     return {device: size for device, size in used.items() if size}

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from model.modes import gpu_memory_bytes
 from producers.metrics import parse_address, serve_metrics
@@ -54,7 +53,7 @@ def _latency(observed: Observed) -> Iterator[Metric]:
 
 
 def _buckets(histogram: Histogram, *, unit: float) -> list[tuple[str, float]]:
-    bounds = [floatToGoString(round(bound * unit, 6)) for bound in histogram.bounds]
+    bounds = [str(float(round(bound * unit, 6))) for bound in histogram.bounds]
     return list(zip([*bounds, "+Inf"], histogram.cumulative(), strict=True))
 
 

@@ -191,10 +191,9 @@ def test_a_worker_that_leaves_is_not_ready_whatever_else_is_well(production: Lin
 def test_gpu_memory_is_told_only_where_this_process_uses_one() -> None:
     import torch
 
-    before = gpu_memory_bytes()
-    assert before == {} or torch.cuda.is_initialized()
     if not torch.cuda.is_available():
-        pytest.skip("there is no GPU here")
+        assert gpu_memory_bytes() == {}
+        return
     held = torch.zeros(1 << 20, device="cuda")
     assert gpu_memory_bytes()["cuda:0"] >= held.nbytes
 

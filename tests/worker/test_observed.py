@@ -1,6 +1,7 @@
 """What is counted of verdicts: by recipe and reason, and how long each stage took."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -111,6 +112,10 @@ def test_the_last_bucket_counts_everything() -> None:
 
 def test_a_batch_counts_once_with_its_size_and_is_inspected_as_ever() -> None:
     observed = Observed({"part"})
-    infer = observed.counting(lambda batch: [2 * item for item in batch])
+
+    def doubled(batch: Sequence[int]) -> list[int]:
+        return [2 * item for item in batch]
+
+    infer = observed.counting(doubled)
     assert [infer([1, 2, 3]), infer([4])] == [[2, 4, 6], [8]]
     assert (observed.batches.cumulative()[-1], observed.batches.sum) == (2, 4)
