@@ -77,7 +77,12 @@ def _outcomes(pipeline: Pipeline) -> Iterator[Metric]:
 
 
 def _in_hand(pipeline: Pipeline) -> Iterator[Metric]:
-    yield _gauges("queue_entries", "What waits, by the queue.", "queue", pipeline.queues())
+    yield _gauges(
+        "queue_entries",
+        "What waits: inbox in handfuls, batcher in frames, judge in batches, the rest in verdicts.",
+        "queue",
+        pipeline.queues(),
+    )
     yield _gauge("frames_in_hand", "Frames received and not stored.", pipeline.intake.holding)
 
 

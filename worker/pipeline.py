@@ -129,8 +129,8 @@ class Pipeline:
     def queues(self) -> dict[str, int]:
         """What waits. Any thread.
 
-        Handfuls of frames in `inbox`, frames in `batcher`, batches in `judge`, verdicts in `verdicts`, and those of them
-        that can't be written for a reason of their own in `set_aside`.
+        Handfuls of frames in `inbox`, frames in `batcher`, batches in `judge`, verdicts in `verdicts`, and in
+        `set_aside` those of them that can't be written for a reason of their own.
         """
         with self._ready.mutex:
             ready = sum(map(len, self._ready.queue))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from producers.gauges import GAUGES
 from tests.deploy.tools import DEPLOY, run_tool, shipped
 
 WORKER = 'instance="w", job="sightline-worker", line="a"'
@@ -82,6 +83,13 @@ def test_no_alert_fires_on_a_line_that_is_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("alert", ILL)
 def test_an_alert_fires_when_it_should_and_alone(alert: str, tmp_path: Path) -> None:
     firing(WELL | ILL[alert], [alert], tmp_path)
+
+
+def test_what_is_asked_of_cameras_is_told_by_them() -> None:
+    """Of workers: `tests/worker/test_gauges.py`."""
+    asked = set(re.findall(r"\bsightline_camera_(\w+)", shipped("alerts.yml")))
+    assert asked
+    assert asked <= GAUGES.keys()
 
 
 def test_every_alert_is_shown_to_fire() -> None:

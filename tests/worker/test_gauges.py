@@ -118,16 +118,16 @@ def test_batches_are_counted_by_their_size(production: Line) -> None:
 def test_queues_are_empty_and_nothing_is_in_hand_when_all_is_done(production: Line) -> None:
     production.judge(7, 7)
     numbers = production.numbers()
-    for queue in ("inbox", "batcher", "verdicts", "set_aside"):
+    for queue in ("inbox", "batcher", "judge", "verdicts", "set_aside"):
         assert numbers[f"queue_entries{{queue={queue}}}"] == 0
     assert numbers["frames_in_hand"] == 0
 
 
-def test_frames_that_nobody_has_looked_at_yet_are_in_hand_and_in_the_inbox(production: Line) -> None:
+def test_frames_that_the_engine_has_not_taken_yet_are_in_hand_and_in_the_batcher(production: Line) -> None:
     """The work loop does not turn here."""
     production.publisher.publish(np.full((16, 16, 3), 7, np.uint8))
     production.publisher.publish(np.full((16, 16, 3), 7, np.uint8))
-    assert eventually(lambda: production.numbers()["queue_entries{queue=inbox}"] == 2)
+    assert eventually(lambda: production.numbers()["queue_entries{queue=batcher}"] == 2)
     assert production.numbers()["frames_in_hand"] == 2
     production.judge()
 
@@ -143,8 +143,8 @@ def test_a_frame_that_is_handed_back_is_counted_here_and_as_taken_over_by_who_ju
     frame = production.publisher.publish(np.full((16, 16, 3), 7, np.uint8))
     pipeline = production.health.pipeline
     assert pipeline is not None
-    assert eventually(lambda: pipeline.queues()["inbox"] == 1)
-    pipeline._inbox.get_nowait()
+    assert eventually(lambda: pipeline.queues()["batcher"] == 1)
+    pipeline._ready.get_nowait()
     pipeline.intake.busy(frame, "for the test")
     assert eventually(lambda: production.numbers()["handed_back_total"] == 1)
     production.judge()
