@@ -66,7 +66,8 @@ class ServiceReport:
         """The work loop has turned."""
         if not self._service.present:
             return
-        self._service.beat()
+        if self._health.alive:  # with the intake or the sink gone, this loop turns for nothing
+            self._service.beat()
         now = time.monotonic()
         if now < self._next_look:
             return

@@ -1,6 +1,7 @@
 """A worker's numbers over real HTTP, from a line that runs: a publisher, a null worker, Redis."""
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,12 +16,14 @@ from pydantic import SecretStr
 
 from model.modes import gpu_memory_bytes
 from producers.publisher import FramePublisher, PublisherSettings
+from producers.service import ServiceManager
+from tests.notified import listening
 from tests.producers.test_metrics import get
 from tests.worker.processes import eventually
 from worker.bench.null import RECIPE, NullPipeline
 from worker.demo.processes import free_ports
 from worker.gauges import worker_metrics
-from worker.health import Health
+from worker.health import Health, ServiceReport
 from worker.observed import STAGES
 from worker.settings import CameraSettings, WorkerSettings
 
@@ -186,6 +189,22 @@ def test_a_worker_that_leaves_is_not_ready_whatever_else_is_well(production: Lin
     assert eventually(lambda: get(production.address, "/readyz")[0] == 200)
     production.health.leaving = True
     assert get(production.address, "/readyz") == (503, "no\nit leaves: it takes no more frames\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
+def test_a_worker_whose_sink_is_gone_is_not_healthy_and_feeds_no_watchdog(production: Line, tmp_path: Path) -> None:
+    """Its loop still turns, but no verdict would ever be stored."""
+    pipeline = production.health.pipeline
+    assert pipeline is not None
+    with listening(tmp_path) as systemd:
+        environment = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "1000"}
+        pipeline.on_beat = ServiceReport(ServiceManager(environment), production.health).beat
+        production.judge(7)
+        assert any("WATCHDOG=1" in said for said in systemd.drain())
+        pipeline.writer.close()
+        pipeline.serve(until=iter([False] * 5 + [True]).__next__)
+        assert not any("WATCHDOG=1" in said for said in systemd.drain())
+    assert get(production.address, "/healthz") == (503, "no\n")
 
 
 def test_gpu_memory_is_told_only_where_this_process_uses_one() -> None:
