@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SIGHTLINE_SOAK_S ?= 3600
 
-.PHONY: help setup demo test faults check check-deploy format clean
+.PHONY: help setup demo test faults soak check check-deploy format clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -29,6 +30,10 @@ test: $(READY)  ## Run all tests
 faults: $(READY)  ## Break the line in every way we know, again and again
 	@echo "== running the fault suite in its long form"
 	@SIGHTLINE_FAULTS=long $(BIN)/python -m pytest --timeout 1200 tests/faults
+
+soak: $(READY)  ## Load the line for SIGHTLINE_SOAK_S seconds, an hour by default: nothing may grow
+	@echo "== loading the line for $(SIGHTLINE_SOAK_S) s"
+	@$(BIN)/sightline bench soak --seconds $(SIGHTLINE_SOAK_S)
 
 check-deploy: $(READY)  ## Try the files in deploy/ with systemd-analyze, promtool and redis-server
 	@echo "== deploy files (what is skipped says which tool is missing)"

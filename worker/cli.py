@@ -23,6 +23,7 @@ import producers.keys_cli
 from producers.daemon import ExitCode
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
+from worker.bench.cli_line import line, soak
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
 LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
@@ -248,6 +249,8 @@ app.add_typer(keys, name="keys")
 command(producers.keys_cli.new, into=keys)
 command(producers.keys_cli.list, into=keys)
 command(transport, into=bench)
+command(line, into=bench)
+command(soak, into=bench)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from worker.gauges import worker_metrics
 from worker.health import Health, ServiceReport
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
+from worker.threads import show_thread_names
 
 
 def run(settings: WorkerSettings, opened: Callable[[WorkerSettings], Pipeline] = Pipeline.open) -> ExitCode:
@@ -31,6 +32,7 @@ def run(settings: WorkerSettings, opened: Callable[[WorkerSettings], Pipeline] =
     report = ServiceReport(ServiceManager(), health)
     report.start()
     with stop_requested() as stopping, worker_metrics(health, settings), opened(settings) as pipeline:
+        show_thread_names()
         health.pipeline = pipeline
         pipeline.on_beat = report.beat
         pipeline.serve(until=stopping)

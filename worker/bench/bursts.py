@@ -3,9 +3,6 @@
 No torch in here: a publisher's memory is measured as it is beside a camera.
 """
 
-import contextlib
-import multiprocessing
-import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -17,48 +14,20 @@ from producers.daemon import configure_logging
 from producers.frame import Image
 from producers.memory import keep_freed_memory
 from producers.publisher import FramePublisher, PublisherSettings
+from worker.bench.child import PATIENCE_S, Child, serve
 from worker.errors import WorkerError
 
 SHAPE = (256, 256, 3)
-PATIENCE_S = 60.0
 SLOWEST_FPS = 20.0  # slower than this a burst is given up: something hangs
 
 Burst = Callable[[int], int]
 """Sends or takes so many frames; returns how many of them it could not."""
 
 
-class Burster:
-    """A process of its own that does a burst whenever it is told to. Use it from one thread; a context manager.
+class Burster(Child):
+    """A process of its own that does a burst whenever it is told to: it runs `publish`, `push` or `pull`."""
 
-    Args:
-        name: for errors.
-        run: what the process runs: `publish`, `push` or `pull`.
-        args: of `run`, without the pipe, which comes last.
-    """
-
-    def __init__(self, name: str, run: Callable[..., None], *args: object) -> None:
-        context = multiprocessing.get_context("spawn")  # nothing of this process's memory is in the one that's measured
-        self.name = name
-        self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=run, args=(*args, theirs), daemon=True)
-        self.process.start()
-        theirs.close()  # so that the pipe breaks when the process does
-        self._ends = 0.0
-
-    def __enter__(self) -> "Burster":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.close()
-        self.process.join(PATIENCE_S / 6)
-        if self.process.is_alive():
-            self.process.kill()
-        self.process.join()
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self.process.pid or 0
+    _patience_s = PATIENCE_S
 
     def ready(self) -> None:
         """Waits until it is up.
@@ -66,12 +35,12 @@ class Burster:
         Raises:
             WorkerError: it ended, or is not up in time.
         """
-        self._answer(time.monotonic() + PATIENCE_S)
+        self.answer()
 
     def begin(self, frames: int) -> None:
         """Tells it to begin a burst."""
-        self._ends = time.monotonic() + PATIENCE_S + frames / SLOWEST_FPS
-        self._pipe.send(frames)
+        self._patience_s = PATIENCE_S + frames / SLOWEST_FPS
+        self.tell(frames)
 
     def finish(self) -> None:
         """Waits for the end of the burst.
@@ -79,18 +48,9 @@ class Burster:
         Raises:
             WorkerError: it ended, or hangs, or could not do all frames.
         """
-        left = self._answer(self._ends)
+        left = self.answer(self._patience_s)
         if left:
             raise WorkerError(f"the {self.name} could not do {left} frames of its burst")
-
-    def _answer(self, ends: float) -> int:
-        try:
-            if not self._pipe.poll(max(0.0, ends - time.monotonic())):
-                raise WorkerError(f"the {self.name} does not get on with its burst")
-            left: int = self._pipe.recv()
-        except EOFError as error:
-            raise WorkerError(f"the {self.name} has ended: what it said is above") from error
-        return left
 
 
 def seconds(frames: int, *bursters: Burster) -> float:
@@ -115,7 +75,7 @@ def publish(settings: PublisherSettings, pipe: Connection) -> None:
                 publisher.publish(image)
             return publisher.drain(PATIENCE_S)
 
-        _serve(pipe, burst)
+        serve(pipe, burst)
 
 
 def push(endpoint: str, parts: list[bytes], pipe: Connection) -> None:
@@ -129,7 +89,7 @@ def push(endpoint: str, parts: list[bytes], pipe: Connection) -> None:
                 socket.send_multipart(parts, copy=False)
             return 0
 
-        _serve(pipe, burst)
+        serve(pipe, burst)
 
 
 def pull(endpoint: str, pipe: Connection) -> None:
@@ -142,19 +102,9 @@ def pull(endpoint: str, pipe: Connection) -> None:
                 socket.recv_multipart()
             return 0
 
-        _serve(pipe, burst)
+        serve(pipe, burst)
 
 
 def picture() -> Image:
     """What every burst sends: `SHAPE`, uint8, black."""
     return np.zeros(SHAPE, np.uint8)
-
-
-def _serve(pipe: Connection, burst: Burst) -> None:
-    """Does bursts until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the bench, which ends this process by its pipe
-    with contextlib.suppress(EOFError, OSError):  # the other end has closed the pipe, or is no more
-        pipe.send(0)
-        while True:
-            frames: int = pipe.recv()
-            pipe.send(burst(frames))

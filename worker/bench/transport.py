@@ -22,6 +22,7 @@ from producers.protocol import FRAME
 from producers.publisher import PublisherSettings
 from worker.bench.bursts import SHAPE, Burster, picture, publish, pull, push, seconds
 from worker.bench.null import RECIPE, start_null_worker
+from worker.bench.usage import Usage
 from worker.demo.processes import Processes, free_ports
 from worker.settings import CameraSettings, WorkerSettings
 
@@ -88,21 +89,6 @@ class Setup:
 
 
 SETUPS = (Setup(), Setup(aof="always"), Setup(sockets="curve"), Setup(sockets="curve", aof="always"))
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a process has used, of the processor so far and of memory now."""
-
-    cpu_s: float
-    resident_bytes: int
-
-    @classmethod
-    def of(cls, pid: int) -> "Usage":
-        """A process's own, its children left out."""
-        process = psutil.Process(pid)
-        times = process.cpu_times()
-        return cls(times.user + times.system, process.memory_info().rss)
 
 
 @dataclass(frozen=True)
