@@ -1,1 +1,1 @@
-"""Benches of the line around the engine: with a null engine, which only they and the tests can build."""
+"""Benches of the line: around a null engine, which only they and the tests can build; and whole, with a network."""

@@ -173,15 +173,21 @@ def stand_by(settings: PublisherSettings, pictures: Path, color: str, pipe: Conn
         serve(pipe, lambda order: carry_out(order, camera))
 
 
-def carry_out(order: Order, camera: Camera) -> Captured:
-    """Captures what an order says, then waits for the verdicts."""
+def carry_out(order: Order, camera: Camera, *, patience_s: float = PATIENCE_S / 2) -> Captured:
+    """Captures what an order says, then waits for the verdicts.
+
+    Args:
+        order: when frames are due.
+        camera: that captures them.
+        patience_s: to wait without a frame judged or stored.
+    """
     epoch_ns = time.time_ns() - time.monotonic_ns()  # the two clocks of one machine; read once an order
     due, behind, seqs = list[int](), list[int](), list[int]()
     for due_ns, budget_ms in order.captures(camera):
         behind.append(time.monotonic_ns() - due_ns)
         seqs.append(camera.capture(budget_ms))
         due.append(due_ns + epoch_ns)
-    left = camera.publisher.drain(PATIENCE_S / 2)
+    left = camera.publisher.drain(patience_s)
     first = seqs[0] if seqs else 0
     times = (np.array(due, np.int64), np.array(behind, np.int64))
     return Captured(camera.publisher.settings.camera, camera.publisher.session, first, *times, left)

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from model.errors import DataError
-from worker.bench.load import LineBench
+from worker.bench.report import LineBench
 
 
 def draw_latency(found: LineBench, file: Path) -> None:

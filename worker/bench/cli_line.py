@@ -13,7 +13,7 @@ from model.cli.screen import AsJson, Device, bars, to_stderr
 from producers.daemon import ExitCode
 
 if TYPE_CHECKING:
-    from worker.bench.load import LineBench
+    from worker.bench.report import LineBench
     from worker.bench.soak import SoakReport
 
 Bundle = Annotated[
@@ -168,8 +168,8 @@ def _show(found: "LineBench") -> None:
     engine = f"{found.engine_fps:.1f} frames/s alone in batches of {found.engine_batch}"
     print(f"engine {engine}, the saturated line {found.line_fps:.1f}: ratio {found.ratio:.3f} (median of pairs)")
     print(
-        f"idle: p50 {found.idle.p50_ms:.1f} ms from capture to stored; the engine alone needs {found.batch_ms[1]:.1f} ms "
-        f"for one frame, so {found.idle.over_batch1:.2f} times that"
+        f"idle: p50 {found.idle.p50_ms:.1f} ms from capture to stored, {found.idle.over_batch1:.2f} times what "
+        f"the engine alone needs for one frame ({found.batch_ms[1]:.1f} ms)"
     )
     cost = found.cost
     threads = ", ".join(f"{name} {took:.0f}" for name, took in sorted(cost.threads_us.items(), key=lambda it: -it[1]))

@@ -5,7 +5,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ import psutil
 from worker.bench.alone import Alone, EverySize, Steady
 from worker.bench.arrivals import Captured, OneByOne, Poisson, Saturate
 from worker.bench.child import PATIENCE_S
-from worker.bench.harvest import Entry, Outcome, outcome
+from worker.bench.harvest import Entry, outcome
+from worker.bench.report import Cost, Idle, LineBench, Load, Spent
 from worker.bench.stage import WORKER, Stage, StageSettings
 from worker.bench.usage import Usage, cpu_by_thread
 from worker.errors import WorkerError
 
-PAIRS = 3  # of the engine alone and the saturated line
+PAIRS = 3  # of the engine alone and the saturated line, each for a third of a load's time, or
+LEAST_BATCHES = 10
 ROUNDS = 15
 BUDGET_BATCHES = 4  # a budget, if nobody names one: so many of the largest batches, and
 LEAST_BUDGET_MS = 50.0
@@ -47,134 +49,6 @@ class LoadSettings:
     rate: float | None = None
     budget_ms: float | None = None
     seconds: float = 8.0
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a process used meanwhile."""
-
-    cpu_s: float
-    resident_start_mib: float
-    resident_end_mib: float
-
-
-@dataclass(frozen=True)
-class Load:
-    """What one load came to. Its warm-up is counted nowhere but in the run's `missing` and `duplicates`.
-
-    Attributes:
-        load: share of the capacity that was asked for.
-        offered_fps: frames a second that were due.
-        achieved_fps: that were judged, late ones too.
-        in_time_fps: that were judged and stored within their budget.
-        outcome: of the frames.
-        processes: of the line, warm-up included.
-    """
-
-    load: float
-    offered_fps: float
-    achieved_fps: float
-    in_time_fps: float
-    outcome: Outcome
-    processes: dict[str, Spent]
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        flat = asdict(self)
-        return {**flat.pop("outcome"), **flat}
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Frames one at a time, long gaps between them.
-
-    Attributes:
-        frames: how many.
-        p50_ms: capture to stored.
-        over_batch1: p50 over the engine's own time for one frame.
-        stages_us: medians.
-    """
-
-    frames: int
-    p50_ms: float
-    over_batch1: float
-    stages_us: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Processor time of the worker at a saturated line, microseconds a frame.
-
-    Attributes:
-        worker_us: of the whole process.
-        engine_us: of the engine alone: decoding, contract, network, score.
-        overhead_us: the difference.
-        threads_us: the worker's, by thread; empty where the system does not tell.
-    """
-
-    worker_us: float
-    engine_us: float
-    overhead_us: float
-    threads_us: dict[str, float]
-
-
-@dataclass(frozen=True)
-class LineBench:
-    """What `sightline bench line` found.
-
-    Attributes:
-        model: bundle and device.
-        machine: for people.
-        settings: of the line.
-        batch_ms: of the engine alone, by size of a batch: medians.
-        engine_batch: the size with the most frames a second.
-        engine_fps: frames a second of that size, the engine alone: median of the pairs.
-        line_fps: verdicts a second of the saturated line: likewise.
-        ratio: of the two: median of the pairs' own ratios.
-        capacity_fps: what loads are shares of: `engine_fps`, or the rate that was asked for.
-        budget_ms: of each frame under load.
-        seconds: of each load.
-        frames: that were captured in all.
-        missing: of them, without a verdict.
-        duplicates: verdicts too many.
-        cost: of the worker.
-        idle: the idle line.
-        loads: the loaded line.
-    """
-
-    model: str
-    machine: str
-    settings: StageSettings
-    batch_ms: dict[int, float]
-    engine_batch: int
-    engine_fps: float
-    line_fps: float
-    ratio: float
-    capacity_fps: float
-    budget_ms: float
-    seconds: float
-    frames: int
-    missing: int
-    duplicates: int
-    cost: Cost
-    idle: Idle
-    loads: tuple[Load, ...]
-
-    @property
-    def whole(self) -> bool:
-        """Whether each frame has exactly one verdict."""
-        return not (self.missing or self.duplicates)
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        settings = {
-            key: str(value) if isinstance(value, Path) else value for key, value in asdict(self.settings).items()
-        }
-        cost = {"overhead_us": self.cost.overhead_us, "worker_cpu_us": self.cost.worker_us}
-        cost |= {"engine_cpu_us": self.cost.engine_us}
-        flat = {key: value for key, value in asdict(self).items() if key not in ("cost", "loads", "settings")}
-        extra = {"batch1_ms": self.batch_ms[1], **cost, "threads_us": self.cost.threads_us}
-        return {**flat, **extra, "settings": settings, "loads": [load.to_json() for load in self.loads]}
 
 
 def bench_line(
@@ -205,7 +79,7 @@ class LineRun:
         stage, load = self.stage, self.load
         batch_s = self._every_size()
         best = max(batch_s, key=lambda size: size / batch_s[size])
-        engine, line_fps, cost = self._pairs(best)
+        engine, line_fps, cost = self._pairs(best, max(load.seconds / PAIRS, LEAST_BATCHES * max(batch_s.values())))
         ratio = statistics.median(fps / alone.fps for alone, fps in zip(engine, line_fps, strict=True))
         engine_fps = statistics.median(alone.fps for alone in engine)
         capacity = load.rate or engine_fps
@@ -249,33 +123,33 @@ class LineRun:
         self.stage.engine.tell(order)
         return self.stage.engine.answer(10 * PATIENCE_S)
 
-    def _pairs(self, size: int) -> tuple[list[Alone], list[float], Cost]:
+    def _pairs(self, size: int, stretch_s: float) -> tuple[list[Alone], list[float], Cost]:
         """The engine and the line by turns, so that a noisy machine is noisy for both."""
-        stretch_s = self.load.seconds / PAIRS
         self._saturate(stretch_s)  # nobody meets anything for the first time when it counts
         engine, line_fps, costs = list[Alone](), list[float](), list[dict[str, float]]()
         for pair in range(PAIRS):
             self.progress("saturated", pair, PAIRS)
             engine.append(self._ask(Steady(size, stretch_s)))
-            fps, cost = self._saturate(stretch_s)
-            line_fps.append(fps)
-            costs.append(cost)
+            before = self._worker_cpu_s()
+            captured, entries = self._saturate(stretch_s)
+            after = self._worker_cpu_s()
+            line_fps.append(steady_fps(captured, entries))
+            costs.append({name: (after[name] - before.get(name, 0.0)) / len(entries) * 1e6 for name in after})
         self.progress("saturated", PAIRS, PAIRS)
         threads = {name: statistics.median(cost.get(name, 0.0) for cost in costs) for name in costs[0]}
         worker_us, engine_us = threads.pop("whole"), statistics.median(alone.cpu_us for alone in engine)
         return engine, line_fps, Cost(worker_us, engine_us, worker_us - engine_us, threads)
 
-    def _saturate(self, seconds: float) -> tuple[float, dict[str, float]]:
-        """Frames a second, and microseconds of the worker's time for each: `whole`, and by thread."""
+    def _saturate(self, seconds: float) -> tuple[list[Captured], list[Entry]]:
         stage = self.stage
         window = max(8, 4 * stage.settings.max_batch // len(stage.names))
-        pid = stage.pids()[WORKER]
-        whole, threads = Usage.of(pid).cpu_s, cpu_by_thread(pid)
         stage.begin([Saturate(seconds, window)] * len(stage.names))
-        captured, entries = stage.finish(seconds)
-        spent = {name: now - threads.get(name, 0.0) for name, now in cpu_by_thread(pid).items()}
-        spent["whole"] = Usage.of(pid).cpu_s - whole
-        return steady_fps(captured, entries), {name: took / len(entries) * 1e6 for name, took in spent.items()}
+        return stage.finish(seconds)
+
+    def _worker_cpu_s(self) -> dict[str, float]:
+        """Seconds of the worker's processor time so far: `whole`, and by thread."""
+        pid = self.stage.pids()[WORKER]
+        return {**cpu_by_thread(pid), "whole": Usage.of(pid).cpu_s}
 
     # -- idle, and loaded --------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """A whole line to be loaded: cameras, a worker with a network, and a Redis, each a process of its own.
 
-The worker is `sightline worker` itself. Without pictures some are drawn, and without a bundle one is trained on them for
-a moment, because only its time is measured.
+The worker is `sightline worker` itself. Without pictures some are drawn, and without a bundle one is trained on them
+for a moment, because only its time is measured.
 """
 
 import json
@@ -84,9 +84,9 @@ class Stage:
     def __enter__(self) -> "Stage":
         with ExitStack() as stack:
             self.processes = stack.enter_context(Processes(self.folder))
+            sent, color = self._prepare()  # first: what can't be used is told before anything is started
             redis_port, *ports = free_ports(1 + 2 * self.settings.cameras)
             self.url = self.processes.redis(redis_port)
-            sent, color = self._prepare()
             self._ends = [f"tcp://127.0.0.1:{port}" for port in ports]
             self.cameras = [stack.enter_context(self._camera(number, sent, color)) for number in range(len(self.names))]
             self.start_worker()
@@ -169,15 +169,15 @@ class Stage:
         if data is None:
             data = self.folder / "parts"
             draw_dataset(data, train=GOOD, good=0, bad=BAD, seed=settings.seed)
+        paths = good_pictures(data)
+        if settings.data is None:
+            paths += [path for kind in sorted((data / "test").iterdir()) for path in pictures(kind)]
         if settings.bundle is None:
             self._train(data)
         elif not (settings.bundle / "manifest.json").is_file():
             raise BundleError(f"{settings.bundle} is no bundle: it has no manifest.json")
         else:
             shutil.copytree(settings.bundle, self.folder / "recipes" / RECIPE)
-        paths = good_pictures(data)
-        if settings.data is None:
-            paths += [path for kind in sorted((data / "test").iterdir()) for path in pictures(kind)]
         images = _alike([read_image(path) for path in paths[:MOST_PICTURES]])
         sent = self.folder / "pictures.npy"
         np.save(sent, images)
