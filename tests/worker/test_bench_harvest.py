@@ -145,6 +145,11 @@ def test_memory_that_grows_only_while_the_line_settles_is_none() -> None:
     assert growth.fault("worker") is None
 
 
+def test_a_few_pages_of_a_small_process_are_none() -> None:
+    parts = [[Sample(0.0, {"redis": mib * MIB // 10}, {"redis": 5})] for mib in (50, 55)]
+    assert grown([*parts[0], *parts[1]], settled_s=0.0)["redis"].fault("redis") is None
+
+
 def test_one_descriptor_more_at_the_end_is_a_fault_and_one_in_between_is_none() -> None:
     steady = [100] * 20
     leaks = grown(samples(steady, [5] * 19 + [6]), settled_s=0.0)["worker"]

@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Self
 
 from worker.demo.processes import signals_put_off
 from worker.errors import WorkerError
@@ -30,7 +30,7 @@ class Child:
             self.process.start()
         theirs.close()  # so that the pipe breaks when the process does
 
-    def __enter__(self) -> "Child":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -61,16 +61,16 @@ def line(
     Nothing outlives the command.
     """
     from worker.bench.load import LoadSettings, bench_line
-    from worker.bench.stage import StageSettings
+    from worker.bench.plant import PlantSettings
     from worker.demo.processes import interrupt_on_sigterm
 
     interrupt_on_sigterm()
     asked = LoadSettings(loads=_shares(loads), rate=rate, budget_ms=budget_ms, seconds=seconds)
-    stage = StageSettings(
+    plant = PlantSettings(
         bundle, data, backbone, weights, cameras=cameras, max_batch=max_batch, device=device, engine=engine, seed=seed
     )
     with bars(to_stderr()) as progress:
-        found = bench_line(stage, asked, progress=progress)
+        found = bench_line(plant, asked, progress=progress)
     if plot is not None:
         from worker.bench.chart import draw_latency
 
@@ -104,12 +104,12 @@ def soak(
     than after five minutes (in shorter runs: a tenth of the time), none has more descriptors, and each frame has
     exactly one verdict.
     """
+    from worker.bench.plant import PlantSettings
     from worker.bench.soak import RETAIN_FRAMES, run_soak
-    from worker.bench.stage import StageSettings
     from worker.demo.processes import interrupt_on_sigterm
 
     interrupt_on_sigterm()
-    stage = StageSettings(
+    plant = PlantSettings(
         bundle,
         data,
         backbone,
@@ -122,7 +122,7 @@ def soak(
         seed=seed,
     )
     with bars(to_stderr()) as progress:
-        report = run_soak(stage, seconds, load=load, rate=rate, budget_ms=budget_ms, progress=progress)
+        report = run_soak(plant, seconds, load=load, rate=rate, budget_ms=budget_ms, progress=progress)
     if as_json:
         print(json.dumps(report.to_json()))
     else:

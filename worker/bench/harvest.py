@@ -174,8 +174,10 @@ def outcome(
             for stage in STAGES:
                 stages[stage].append(entry.latency_us.get(stage, 0))
     return Outcome(
-        sum(int(mask.sum()) for mask in counted),
-        *(percentile(waits, share) for share in (50, 99, 99.9)),
+        frames=sum(int(mask.sum()) for mask in counted),
+        p50_ms=percentile(waits, 50),
+        p99_ms=percentile(waits, 99),
+        p999_ms=percentile(waits, 99.9),
         verdicts=dict(sorted(verdicts.items(), key=lambda item: -item[1])),
         judged=len(waits),
         in_time=in_time,

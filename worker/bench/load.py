@@ -15,8 +15,8 @@ from worker.bench.alone import Alone, EverySize, Steady
 from worker.bench.arrivals import Captured, OneByOne, Poisson, Saturate
 from worker.bench.child import PATIENCE_S
 from worker.bench.harvest import Entry, outcome
+from worker.bench.plant import WORKER, Plant, PlantSettings
 from worker.bench.report import Cost, Idle, LineBench, Load, Spent
-from worker.bench.stage import WORKER, Stage, StageSettings
 from worker.bench.usage import Usage, cpu_by_thread
 from worker.errors import WorkerError
 
@@ -52,7 +52,7 @@ class LoadSettings:
 
 
 def bench_line(
-    stage: StageSettings, load: LoadSettings, *, progress: Progress = lambda what, done, total: None
+    plant: PlantSettings, load: LoadSettings, *, progress: Progress = lambda what, done, total: None
 ) -> LineBench:
     """Measures the engine alone, the saturated line, the idle line, and each load.
 
@@ -63,20 +63,20 @@ def bench_line(
     """
     with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder:
         progress("setting up", 0, 1)
-        with Stage(stage, Path(folder)) as opened:
+        with Plant(plant, Path(folder)) as opened:
             progress("setting up", 1, 1)
             return LineRun(opened, load, progress).run()
 
 
 class LineRun:
-    """One run over a stage. One thread."""
+    """One run over a plant. One thread."""
 
-    def __init__(self, stage: Stage, load: LoadSettings, progress: Progress) -> None:
-        self.stage, self.load, self.progress = stage, load, progress
+    def __init__(self, plant: Plant, load: LoadSettings, progress: Progress) -> None:
+        self.plant, self.load, self.progress = plant, load, progress
 
     def run(self) -> LineBench:
         """Everything, in the order in which it is shown."""
-        stage, load = self.stage, self.load
+        plant, load = self.plant, self.load
         batch_s = self._every_size()
         best = max(batch_s, key=lambda size: size / batch_s[size])
         engine, line_fps, cost = self._pairs(best, max(load.seconds / PAIRS, LEAST_BATCHES * max(batch_s.values())))
@@ -86,13 +86,13 @@ class LineRun:
         budget_ms = load.budget_ms or max(LEAST_BUDGET_MS, round(BUDGET_BATCHES * max(batch_s.values()) * 1000))
         idle = self._idle(batch_s[1])
         loads = tuple(self._loaded(share, number, capacity, budget_ms) for number, share in enumerate(load.loads))
-        if code := stage.stop_worker():
-            raise WorkerError(f"the worker ended with exit code {code}: {stage.processes.last_words(WORKER)}")
-        stage.ledger.book(stage.harvest.take())
+        if code := plant.stop_worker():
+            raise WorkerError(f"the worker ended with exit code {code}: {plant.processes.last_words(WORKER)}")
+        plant.ledger.book(plant.harvest.take())
         return LineBench(
             model=self.label,
             machine=f"{platform.machine()}, {psutil.cpu_count()} CPUs",
-            settings=stage.settings,
+            settings=plant.settings,
             batch_ms={size: took * 1000 for size, took in batch_s.items()},
             engine_batch=best,
             engine_fps=engine_fps,
@@ -101,9 +101,9 @@ class LineRun:
             capacity_fps=capacity,
             budget_ms=budget_ms,
             seconds=load.seconds,
-            frames=stage.ledger.frames,
-            missing=stage.ledger.missing,
-            duplicates=stage.ledger.duplicates,
+            frames=plant.ledger.frames,
+            missing=plant.ledger.missing,
+            duplicates=plant.ledger.duplicates,
             cost=cost,
             idle=idle,
             loads=loads,
@@ -115,13 +115,13 @@ class LineRun:
         """Seconds of a batch, by size."""
         self.label: str = self._ask(None)
         self.progress("engine", 0, 1)
-        sizes: dict[int, float] = self._ask(EverySize(sizes_of(self.stage.settings.max_batch), ROUNDS))
+        sizes: dict[int, float] = self._ask(EverySize(sizes_of(self.plant.settings.max_batch), ROUNDS))
         self.progress("engine", 1, 1)
         return sizes
 
     def _ask(self, order: object) -> Any:
-        self.stage.engine.tell(order)
-        return self.stage.engine.answer(10 * PATIENCE_S)
+        self.plant.engine.tell(order)
+        return self.plant.engine.answer(10 * PATIENCE_S)
 
     def _pairs(self, size: int, stretch_s: float) -> tuple[list[Alone], list[float], Cost]:
         """The engine and the line by turns, so that a noisy machine is noisy for both."""
@@ -141,42 +141,48 @@ class LineRun:
         return engine, line_fps, Cost(worker_us, engine_us, worker_us - engine_us, threads)
 
     def _saturate(self, seconds: float) -> tuple[list[Captured], list[Entry]]:
-        stage = self.stage
-        window = max(8, 4 * stage.settings.max_batch // len(stage.names))
-        stage.begin([Saturate(seconds, window)] * len(stage.names))
-        return stage.finish(seconds)
+        plant = self.plant
+        window = max(8, 4 * plant.settings.max_batch // len(plant.names))
+        plant.begin([Saturate(seconds, window)] * len(plant.names))
+        return plant.finish(seconds)
 
     def _worker_cpu_s(self) -> dict[str, float]:
         """Seconds of the worker's processor time so far: `whole`, and by thread."""
-        pid = self.stage.pids()[WORKER]
+        pid = self.plant.pids()[WORKER]
         return {**cpu_by_thread(pid), "whole": Usage.of(pid).cpu_s}
 
     # -- idle, and loaded --------------------------------------------------------------------------------------------
 
     def _idle(self, batch1_s: float) -> Idle:
-        stage, orders = self.stage, [OneByOne(0.0, 0, 0.0)] * len(self.stage.names)
+        plant, orders = self.plant, [OneByOne(0.0, 0, 0.0)] * len(self.plant.names)
         orders[0] = OneByOne(self.load.seconds, IDLE_FRAMES, gap_s=max(0.02, 2 * batch1_s))
-        stage.begin(orders)
-        found = outcome(*stage.finish(self.load.seconds, self._tell("idle", self.load.seconds)), budget_ms=None)
+        plant.begin(orders)
+        found = outcome(*plant.finish(self.load.seconds, self._tell("idle", self.load.seconds)), budget_ms=None)
         if found.p50_ms is None:
             raise WorkerError("no frame of the idle line was judged")
         return Idle(found.judged, found.p50_ms, found.p50_ms / (batch1_s * 1000), found.stages_us)
 
     def _loaded(self, share: float, number: int, capacity: float, budget_ms: float) -> Load:
-        stage, warm_s = self.stage, WARM * self.load.seconds
-        total_s, cameras = warm_s + self.load.seconds, len(stage.names)
+        plant, warm_s = self.plant, WARM * self.load.seconds
+        total_s, cameras = warm_s + self.load.seconds, len(plant.names)
         starts_ns = time.monotonic_ns() + int(AHEAD_S * 1e9)
         order = Poisson(starts_ns, share * capacity / cameras, total_s, budget_ms, seed=())
-        seeds = [(stage.settings.seed, number, camera) for camera in range(cameras)]
-        before = {name: Usage.of(pid) for name, pid in stage.pids().items()}
-        stage.begin([replace(order, seed=seed) for seed in seeds])
-        captured, entries = stage.finish(AHEAD_S + total_s, self._tell(f"load {share:g}", total_s))
-        after = {name: Usage.of(pid) for name, pid in stage.pids().items()}
+        seeds = [(plant.settings.seed, number, camera) for camera in range(cameras)]
+        before = {name: Usage.of(pid) for name, pid in plant.pids().items()}
+        plant.begin([replace(order, seed=seed) for seed in seeds])
+        captured, entries = plant.finish(AHEAD_S + total_s, self._tell(f"load {share:g}", total_s))
+        after = {name: Usage.of(pid) for name, pid in plant.pids().items()}
         from_ns = starts_ns + time.time_ns() - time.monotonic_ns() + int(warm_s * 1e9)
         until_ns = from_ns + int(self.load.seconds * 1e9)
         found = outcome(captured, entries, from_ns=from_ns, until_ns=until_ns, budget_ms=budget_ms)
-        rates = (count / self.load.seconds for count in (found.frames, found.judged, found.in_time))
-        return Load(share, *rates, found, {name: _spent(before[name], after[name]) for name in before})
+        return Load(
+            load=share,
+            offered_fps=found.frames / self.load.seconds,
+            achieved_fps=found.judged / self.load.seconds,
+            in_time_fps=found.in_time / self.load.seconds,
+            outcome=found,
+            processes={name: _spent(before[name], after[name]) for name in before},
+        )
 
     def _tell(self, what: str, seconds: float) -> Callable[[float], None]:
         return lambda gone_s: self.progress(what, int(min(gone_s, seconds)), int(seconds))

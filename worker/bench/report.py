@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.bench.harvest import Outcome
-from worker.bench.stage import StageSettings
+from worker.bench.plant import PlantSettings
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class LineBench:
 
     model: str
     machine: str
-    settings: StageSettings
+    settings: PlantSettings
     batch_ms: dict[int, float]
     engine_batch: int
     engine_fps: float

@@ -24,7 +24,8 @@ class Usage:
 def open_descriptors(pid: int) -> int:
     """Open files, sockets and pipes of a process (handles on Windows)."""
     process = psutil.Process(pid)
-    return process.num_fds() if hasattr(process, "num_fds") else process.num_handles()  # type: ignore[no-any-return]
+    count = process.num_fds if hasattr(process, "num_fds") else getattr(process, "num_handles")  # noqa: B009 - Windows
+    return int(count())
 
 
 def cpu_by_thread(pid: int) -> dict[str, float]:

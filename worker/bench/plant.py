@@ -12,8 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.dataset import good_pictures, pictures
 from model.errors import BundleError, DataError
@@ -38,8 +40,8 @@ LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
-class StageSettings:
-    """What is put on the stage.
+class PlantSettings:
+    """What the line is made of.
 
     Attributes:
         bundle: to judge with; None: one is trained for it.
@@ -66,7 +68,7 @@ class StageSettings:
     seed: int = 0
 
 
-class Stage:
+class Plant:
     """The line. A context manager: nothing that it starts outlives it. One thread.
 
     Args:
@@ -75,13 +77,13 @@ class Stage:
         alone: whether the engine stands there as well, in a process of its own.
     """
 
-    def __init__(self, settings: StageSettings, folder: Path, *, alone: bool = True) -> None:
+    def __init__(self, settings: PlantSettings, folder: Path, *, alone: bool = True) -> None:
         self.settings, self.folder, self.ledger = settings, folder, Ledger()
         self._with_alone = alone
         self._stack = ExitStack()
         self._ends: list[str] = []
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> "Plant":
         with ExitStack() as stack:
             self.processes = stack.enter_context(Processes(self.folder))
             sent, color = self._prepare()  # first: what can't be used is told before anything is started
@@ -226,7 +228,7 @@ class Stage:
         client.close()
 
 
-def _alike(images: Sequence[Image]) -> Image:
+def _alike(images: Sequence[Image]) -> NDArray[Any]:
     """Those pictures that have the first one's size, `(n, H, W)` grey or `(n, H, W, 3)` BGR, as cameras send them.
 
     Raises:
