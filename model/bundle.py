@@ -6,6 +6,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,9 @@ MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
 TRAINING, SCORES = "training.json", "scores.png"
 RECORDS = (TRAINING, "loss.png", SCORES)
 """How a bundle was made, for people: never read back, and not part of its digest."""
+GOLDEN = "golden"
+"""A folder of pictures whose outcome is known (`model.golden`). It is the recipe's: a bundle made anew keeps it."""
+KNOWN = {MANIFEST, WEIGHTS, GOLDEN, *RECORDS}
 
 
 class Architecture(BaseModel):
@@ -107,6 +111,11 @@ class Manifest(BaseModel):
         return self
 
 
+def label(name: str, digest: str) -> str:
+    """`name@digest`, the twelve first hex digits: what each verdict carries as its model."""
+    return f"{name}@{digest[:12]}"
+
+
 class Bundle:
     """A network and its manifest, ready for an `Engine`.
 
@@ -125,8 +134,8 @@ class Bundle:
 
     @property
     def label(self) -> str:
-        """`name@digest`, the twelve first hex digits: what each verdict carries as its model."""
-        return f"{self.manifest.name}@{self.digest[:12]}"
+        """See `label`."""
+        return label(self.manifest.name, self.digest)
 
     def on(self, device: str, engine: str = "auto") -> "Bundle":
         """The bundle as this machine judges with it: in the fastest mode that is admitted, with that mode's threshold.
@@ -157,7 +166,8 @@ def write_bundle(
     """Writes a bundle whole or not at all: into a neighbouring directory, synced, then renamed.
 
     Args:
-        out: the bundle's directory; an older bundle there is replaced, anything else is left alone.
+        out: the bundle's directory; an older bundle there is replaced, but for its golden images; anything else is
+            left alone.
         network: its tensors are stored.
         records: some of `RECORDS`, by name.
         manifest: the fields of `Manifest` but `weights_sha256`.
@@ -178,6 +188,8 @@ def write_bundle(
             _write_synced(fresh / MANIFEST, text)
             for name, content in (records or {}).items():
                 _write_synced(fresh / name, content)
+            if (out / GOLDEN).is_dir():
+                shutil.copytree(out / GOLDEN, fresh / GOLDEN)
             _exchange(out, fresh, old=Path(scratch) / "old")
     except OSError as error:
         raise BundleError(f"bundle {out} can't be written: {error}") from error
@@ -199,7 +211,7 @@ def _exchange(out: Path, fresh: Path, *, old: Path) -> None:
 
 def refuse_foreign(out: Path) -> None:
     """Raises `BundleError` if `out` holds anything but a bundle: training must not wipe somebody's folder."""
-    if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= {MANIFEST, WEIGHTS, *RECORDS}):
+    if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= KNOWN):
         raise BundleError(f"{out} exists and is not a bundle; choose another --out")
 
 
@@ -226,6 +238,19 @@ def read_bundle(path: Path) -> Bundle:
     except (RuntimeError, SafetensorError) as error:
         raise BundleError(f"bundle {path} is damaged: its tensors don't fit its architecture") from error
     return Bundle(network.eval(), manifest, hashlib.sha256(text).hexdigest())
+
+
+def read_manifest(path: Path) -> tuple[Manifest, str]:
+    """A bundle's manifest and its digest; the weights are not looked at.
+
+    Raises:
+        BundleError: missing, damaged or of another format.
+    """
+    try:
+        text = (path / MANIFEST).read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {path} can't be read: {error.strerror} ({error.filename})") from error
+    return _parse_manifest(path, text), hashlib.sha256(text).hexdigest()
 
 
 def _parse_manifest(path: Path, text: bytes) -> Manifest:

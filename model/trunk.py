@@ -1,6 +1,7 @@
 """One trunk in memory for all bundles that have the same backbone, ready to compute in one mode on one device."""
 
 import hashlib
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
@@ -20,7 +21,10 @@ Run = Callable[[Tensor], Sequence[Tensor]]
 
 
 class SharedTrunk:
-    """A fused trunk for inputs of one size. Frames whose engines hold the same one may share a batch."""
+    """A fused trunk for inputs of one size. Frames whose engines hold the same one may share a batch.
+
+    Several threads may run it at once: a new engine is warmed on it while the line judges with it.
+    """
 
     def __init__(self, run: Run, mode: Mode, device: torch.device, size: tuple[int, int]) -> None:
         self.run, self.mode, self.device, self.size = run, mode, device, size
@@ -92,13 +96,20 @@ def _openvino(trunk: Trunk, size: tuple[int, int], mode: Mode, device: torch.dev
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # its converter traces, which torch wants to give up
             graph = openvino.convert_model(trunk, example_input=torch.zeros(1, 3, *size), input=[-1, 3, *size])
-        request = openvino.compile_model(graph, "CPU", hints).create_infer_request()
+        compiled = openvino.compile_model(graph, "CPU", hints)
     except RuntimeError as error:
         raise DataError(f"openvino refuses this network: {str(error).splitlines()[0]}") from error
 
+    mine = threading.local()  # a request holds its outputs: another thread's pass must not write over them
+
     def run(pixels: Tensor) -> Sequence[Tensor]:
+        if not hasattr(mine, "request"):
+            mine.request = compiled.create_infer_request()
+        request = mine.request
         request.infer([pixels.contiguous().to(device).numpy()], share_inputs=True)
-        return [torch.from_numpy(output.data) for output in request.output_tensors]  # valid until the next call
+        return [
+            torch.from_numpy(output.data) for output in request.output_tensors
+        ]  # valid until this thread's next call
 
     return run
 

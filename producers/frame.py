@@ -28,7 +28,8 @@ Color = Literal["bgr", "rgb", "mono", "bayer_rggb", "bayer_bggr", "bayer_grbg", 
 Encoding = Literal["raw", "jpeg", "png"]
 
 CameraName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
-RecipeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+RECIPE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+RecipeName = Annotated[str, Field(pattern=RECIPE_NAME)]
 SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Count = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
 Crc32 = Annotated[int, Field(ge=0, lt=2**32, strict=True)]

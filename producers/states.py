@@ -179,7 +179,7 @@ PEERS = _peers()
 class Tie(Word):
     """How a worker stands with a publisher that it dials."""
 
-    DIALLING = "no HELLO is out: the publisher isn't there yet, or asked WHO"
+    DIALLING = "no HELLO is out: the publisher isn't there yet, asked WHO, or is to learn of other recipes"
     GREETING = "HELLO is out, no PONG has come back"
     GREETED = "the publisher knows this worker"
     LEAVING = "HELLO and BYE are out: no credit any more"

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -60,6 +60,7 @@ class Intake:
         share = max(1, credit // len(cameras))
         link = dataclasses.replace(link, credit_bytes=link.credit_bytes // len(cameras))
         self._links = {name: Link(self._context, name, camera, link, share=share) for name, camera in cameras.items()}
+        self._settings, self._offered = link, link
         self._answers: deque[tuple[str, FrameId, str]] = deque()
         self._beat = time.monotonic()
         self._stop = self._leaving = False
@@ -101,6 +102,20 @@ class Intake:
     def busy(self, frame: FrameId, why: str) -> None:
         """This frame goes back to its publisher for somebody else. Any thread."""
         self._answers.append(("busy", frame, why))
+        self._rouse()
+
+    def offer(self, recipes: Iterable[str], *, longest_batch_s: float) -> None:
+        """Tells every publisher which recipes are judged from now on, if they don't know. Any thread.
+
+        Args:
+            recipes: all of them.
+            longest_batch_s: that one of them may need; publishers and the beat are given more time, never less.
+        """
+        self._beat_timeout_s = max(self._beat_timeout_s, 3 * longest_batch_s)
+        longest_ms = max(self._settings.longest_batch_ms, longest_batch_s * 1000)
+        self._settings = dataclasses.replace(
+            self._settings, recipes=tuple(sorted(recipes)), longest_batch_ms=longest_ms
+        )
         self._rouse()
 
     def leave(self) -> None:
@@ -150,12 +165,20 @@ class Intake:
                 if items := list(link.receive(now)):
                     self._deliver(items)
             self._answer()
+            self._offer()
             alive = now - self._beat < self._beat_timeout_s
             for link in self._links.values():
                 link.keep_up(now, alive=alive, paused=self._paused(), leaving=self._leaving)
         self._answer()
         for link in self._links.values():
             link.close()
+
+    def _offer(self) -> None:
+        settings = self._settings
+        if settings != self._offered:
+            self._offered = settings
+            for link in self._links.values():
+                link.offer(settings)
 
     def _wait(self) -> None:
         sockets = [self._wake, *(link.socket for link in self._links.values())]

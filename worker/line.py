@@ -57,6 +57,19 @@ class LineKeys:
         return f"{{{self.line}}}:worker:{name}"
 
 
+class ShadowKeys(LineKeys):
+    """The keys of a line's shadow verdicts, which no gate reads. Which frames have one is remembered apart, too."""
+
+    @property
+    def results(self) -> str:
+        """The shadow's stream."""
+        return f"{{{self.line}}}:shadow"
+
+    def seen(self, frame: FrameId) -> str:
+        """As `LineKeys.seen`; no session is named like a camera, so the two never meet."""
+        return f"{{{self.line}}}:seen:shadow:{frame.camera}:{frame.session}:{frame.seq >> 16}"
+
+
 def connect(url: str, *, timeout_s: float) -> "redis.Redis":
     """A client that never retries by itself (a retried XADD would write twice) and never waits for ever.
 

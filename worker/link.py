@@ -116,7 +116,7 @@ class Link:
             self.settings.key.introduce(socket, server_key=self.camera.server_key)
         socket.connect(self.camera.endpoint)
         self.tie = Tie.DIALLING
-        self._received = self._granted = 0
+        self._received = self._granted = self._on_their_way = 0
         self._pings_unanswered = 0
         self._next_ping = 0.0
         self._shut_out_since: float | None = None
@@ -141,7 +141,7 @@ class Link:
 
     def _frame(self, parts: list[Any], now: float) -> Iterator[ReceivedFrame]:
         self._received += 1
-        asked_for = self._received <= self._granted
+        asked_for = self._received <= self._granted + self._on_their_way
         arrival, header = self.admission.frame(parts, held=self.held, asked_for=asked_for, now=now)
         match LINKS[self.tie, arrival]:
             case Step.TAKE if header is not None:
@@ -234,6 +234,12 @@ class Link:
         if now >= self._next_ping:
             self._ping(now)
 
+    def offer(self, settings: LinkSettings) -> None:
+        """Offers other recipes from now on: greets again, unless it is to be left or wants none of this worker."""
+        self.settings = settings
+        if self.tie in (Tie.GREETING, Tie.GREETED):
+            self.tie = Tie.DIALLING
+
     def _grant(self) -> None:
         total = max(self._granted, self._received + self.share - len(self.unjudged))
         if total > self._granted and self.send(Credit(total=total)):
@@ -254,6 +260,7 @@ class Link:
         sent = self.send(hello)
         if sent:
             self.tie = Tie.GREETING
+            self._on_their_way = max(0, self._granted - self._received)  # asked for before: they may still come
             self._received = self._granted = 0
             self._next_ping = 0.0
         return sent

@@ -54,9 +54,10 @@ class Observed:
     """Everything that is counted of verdicts and batches.
 
     Args:
-        recipes: that this worker has; the others share one label.
+        recipes: names of those that this worker has; the others share one label.
 
     Attributes:
+        recipes: likewise, replaced when a worker learns of others: names alone, so that no engine outlives its use here.
         stages: microseconds by stage, and in `total` from capture to stored.
         batches: frames a batch.
         verdicts: as they are stored, by recipe; in each row one number a `Reason`.
@@ -69,7 +70,7 @@ class Observed:
         self.batches = Histogram(BATCH_BOUNDS)
         self.verdicts: dict[str, list[int]] = {}
         self.duplicates = self.taken_over = 0
-        self._recipes = recipes
+        self.recipes = recipes
         self._measured = [(stage, self.stages[stage]) for stage in STAGES[:-2]]  # by the time it is judged
         self._store, self._total = self.stages["store"], self.stages["total"]
 
@@ -107,7 +108,7 @@ class Observed:
             self.taken_over += 1
 
     def _row_for(self, recipe: str | None) -> list[int]:
-        label = recipe if recipe is not None and recipe in self._recipes else OTHER
+        label = recipe if recipe is not None and recipe in self.recipes else OTHER
         return self.verdicts.setdefault(label, [0] * len(Reason))
 
     def _time(self, latency_us: dict[str, int], store_us: int) -> None:

@@ -24,8 +24,10 @@ from worker.link import GoneFrame, LinkSettings
 from worker.observed import Observed
 from worker.pace import Pace
 from worker.preparing import PreparedFrame, Unfit, prepare
-from worker.recipes import Recipe, load_recipes
+from worker.recipes import Bench, Recipe, load_recipes
 from worker.settings import WorkerSettings
+from worker.shadow import Shadow
+from worker.shelf import Shelf
 from worker.sink import Judged, ResultSink
 from worker.stage import Stage
 from worker.verdict import Reason
@@ -49,20 +51,31 @@ class Pipeline:
         recipes: what it judges with, by name.
         sink: where its verdicts go.
         infer: how a batch is inspected: `model.engine.infer`. Benches of the line around the engine hand in their own.
+        shelf: where newer recipes come from; None: there are none.
+        shadow: told of every frame that was judged; None: nobody is.
 
     Attributes:
+        recipes: what frames are judged with that come from now on. Changed by the work loop alone, between two batches.
         on_beat: called by the work loop at each beat, and by nobody else: it is not called any more if that loop hangs.
         observed: what is counted of verdicts.
     """
 
     def __init__(
-        self, settings: WorkerSettings, recipes: dict[str, Recipe], sink: ResultSink, *, infer: Infer = infer
+        self,
+        settings: WorkerSettings,
+        recipes: dict[str, Recipe],
+        sink: ResultSink,
+        *,
+        infer: Infer = infer,
+        shelf: Shelf | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self.settings = settings
         self.recipes = recipes
+        self.shelf, self.shadow = shelf, shadow
         self.sink = sink
         self.on_beat: Callable[[], None] = lambda: None
-        self.observed = Observed(recipes)
+        self.observed = Observed(frozenset(recipes))
         self._infer_batch = self.observed.counting(infer)
         self._log = log.bind()  # once: what is said of each frame costs nothing unless somebody listens
         self._pace = Pace()
@@ -76,7 +89,8 @@ class Pipeline:
         self._prepare = Stage("prepare", self._take_in)
         self._judge = Stage("judge", self._conclude)
         self.writer = ResultWriter(sink, settings.name, limit=settings.hold_verdicts, stored=self._on_stored)
-        longest_s = max(recipe.cost_s(settings.max_batch) for recipe in recipes.values())
+        self.observed.recipes = frozenset(self.recipes)
+        longest_s = self._longest_batch_s()
         self._stuck_s = max(5.0, 3 * longest_s)
         link = LinkSettings(
             worker=settings.name,
@@ -108,13 +122,20 @@ class Pipeline:
         recipes = load_recipes(
             settings.recipes, needed, device=settings.device, engine=settings.engine, max_batch=settings.max_batch
         )
-        return cls(settings, recipes, sink)
+        shelf = Shelf(
+            settings.recipes, recipes, Bench(settings.device, settings.engine, max_batch=settings.max_batch)
+        )
+        shadow = Shadow.of(settings) if settings.shadow else None
+        return cls(settings, shelf.recipes, sink, shelf=shelf, shadow=shadow)
 
     def __enter__(self) -> "Pipeline":
         self.writer.start()
         self._judge.start()
         self._prepare.start()
         self.intake.start()
+        for aside in (self.shelf, self.shadow):
+            if aside is not None:
+                aside.start()
         log.info("ready", worker=self.settings.name, line=self.settings.line, recipes=sorted(self.recipes))
         return self
 
@@ -125,6 +146,9 @@ class Pipeline:
         self._judge.close()
         self.writer.close()
         self.intake.close()
+        for aside in (self.shadow, self.shelf):  # last: the publishers have their answers, whatever these are at
+            if aside is not None:
+                aside.close()
 
     def queues(self) -> dict[str, int]:
         """What waits. Any thread.
@@ -178,6 +202,7 @@ class Pipeline:
 
     def _turn(self) -> None:
         self._beat()
+        self._take_newer_recipes()
         self._receive()
         batch, expired = self._batcher.take(time.monotonic())
         for frame in expired:
@@ -195,6 +220,20 @@ class Pipeline:
             self.intake.beat()
             self.on_beat()
 
+    def _take_newer_recipes(self) -> None:
+        """One assignment: each frame is judged by the bundle that it was prepared for, whole, old or new."""
+        if self.shelf is None or self.shelf.recipes is self.recipes:
+            return
+        before, self.recipes = self.recipes, self.shelf.recipes
+        self.observed.recipes = frozenset(self.recipes)
+        longest_s = self._longest_batch_s()
+        self._stuck_s = max(self._stuck_s, 3 * longest_s)
+        self.intake.offer(self.recipes, longest_batch_s=longest_s)
+        for name, recipe in self.recipes.items():
+            if recipe is not before.get(name):
+                was = before[name].label if name in before else None
+                log.info("recipe is in use", recipe=name, model=recipe.label, before=was)
+
     def _receive(self) -> None:
         """Takes in what is prepared; sleeps only if there is nothing to do at all."""
         wait = not len(self._batcher)
@@ -209,6 +248,9 @@ class Pipeline:
 
     def _cost_s(self, frame: PreparedFrame, frames: int) -> float:
         return self._pace.needs_s(frame.bundle.cost_s(frames), time.monotonic())
+
+    def _longest_batch_s(self) -> float:
+        return max(recipe.cost_s(self.settings.max_batch) for recipe in self.recipes.values())
 
     # -- one batch ---------------------------------------------------------------------------------------------------
 
@@ -268,6 +310,8 @@ class Pipeline:
 
     def _conclude(self, batch: InferredBatch) -> None:
         self._hand_on(self._concluder.judged(batch))
+        if self.shadow is not None:
+            self.shadow.offer(batch.frames)
 
     def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str) -> None:
         self._hand_on([self._concluder.refused(frame, reason, note)])

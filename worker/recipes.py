@@ -1,5 +1,7 @@
-"""The bundles a worker judges with: one engine a recipe, warmed and measured before the worker is ready."""
+"""The bundles a worker judges with: one engine a recipe, tried out, warmed and measured before it judges anything."""
 
+import os
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,14 +10,20 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from model.bundle import Bundle, Manifest, read_bundle
+from model.bundle import MANIFEST, Bundle, Manifest, read_bundle
 from model.engine import Engine
+from model.errors import BundleError
+from model.golden import check_golden
 from model.images import Image
 from model.modes import use_own_cpus
-from model.trunk import SharedTrunk
+from producers.frame import RECIPE_NAME
 from worker.errors import RecipeMissing
 
 log = structlog.get_logger("recipes")
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+"""What a bundle's files look like from outside: path, inode, size and time of change of each. Another bundle, another
+stamp."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Recipe:
         engine: the network, on its device.
         single_s: seconds for a batch of one, measured.
         further_s: seconds for each frame more.
+        stamp: of its bundle, from before it was read; empty if it lies nowhere.
     """
 
     label: str
@@ -35,10 +44,79 @@ class Recipe:
     engine: Engine
     single_s: float
     further_s: float
+    stamp: Stamp = ()
 
     def cost_s(self, frames: int) -> float:
         """Seconds for a batch, from the two sizes that were measured."""
         return self.single_s + (frames - 1) * self.further_s
+
+    def costs_as_much_as(self, other: Engine, manifest: Manifest) -> bool:
+        """Whether that engine has the very same work to do, only with other numbers."""
+        mine, its = self.engine.trunk, other.trunk
+        same = (mine.mode, mine.size, mine.device) == (its.mode, its.size, its.device)
+        return same and self.manifest.architecture == manifest.architecture
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How this worker makes engines of bundles.
+
+    Attributes:
+        device: `auto`, `cpu` or `cuda`.
+        engine: `auto`, `torch` or `openvino`.
+        max_batch: largest batch to warm.
+    """
+
+    device: str
+    engine: str
+    max_batch: int
+
+    def prepare(self, path: Path, beside: Iterable[Recipe] = (), *, before: Recipe | None = None) -> Recipe:
+        """Reads a bundle, tries it on its golden images, warms its engine.
+
+        Args:
+            path: of the bundle.
+            beside: recipes that are ready; a trunk that one of them runs is warm already.
+            before: the one whose place it takes on a running line. If it has the same work to do, its cost is believed:
+                what would be measured beside a busy line is the line.
+
+        Raises:
+            BundleError: it is damaged, or misjudges a golden image.
+            DataError: no such device or engine here.
+        """
+        stamp = stamp_of(path)
+        bundle = read_bundle(path)
+        chosen = bundle.on(self.device, self.engine)
+        engine = Engine.of(chosen, device=self.device)
+        golden = check_golden(path, chosen, engine)
+        if engine.trunk not in {recipe.engine.trunk for recipe in beside}:
+            self._warm(chosen.manifest, engine)
+        single, further = self._cost_s(chosen.manifest, engine, before)
+        self._tell(bundle, engine, golden, single=single, further=further)
+        return Recipe(bundle.label, chosen.manifest, engine, single, further, stamp)
+
+    def _warm(self, manifest: Manifest, engine: Engine) -> None:
+        for frames in range(1, self.max_batch + 1):  # no size is met for the first time on the line
+            engine.inspect([_picture(manifest)] * frames)
+
+    def _cost_s(self, manifest: Manifest, engine: Engine, before: Recipe | None) -> tuple[float, float]:
+        """Seconds for a batch of one, and for each frame more."""
+        if before is not None and before.costs_as_much_as(engine, manifest):
+            engine.inspect([_picture(manifest)] * self.max_batch)  # its head has not run yet
+            return before.single_s, before.further_s
+        single, largest = _measure(manifest, engine, 1), _measure(manifest, engine, self.max_batch)
+        return single, max(0.0, (largest - single) / max(1, self.max_batch - 1))
+
+    def _tell(self, bundle: Bundle, engine: Engine, golden: int, *, single: float, further: float) -> None:
+        log.info(
+            "recipe is warm",
+            model=bundle.label,
+            device=str(engine.device),
+            engine=bundle.choice(self.device, self.engine).why,
+            golden_images=golden,
+            batch_1_ms=round(single * 1000, 1),
+            **{f"batch_{self.max_batch}_ms": round((single + (self.max_batch - 1) * further) * 1000, 1)},
+        )
 
 
 def load_recipes(
@@ -55,40 +133,45 @@ def load_recipes(
 
     Raises:
         RecipeMissing: a needed recipe has no bundle.
-        BundleError: a bundle is damaged.
+        BundleError: a bundle is damaged, misjudges a golden image, or lies under a name that no recipe can have.
         DataError: no such device or engine here.
     """
     use_own_cpus()
-    found = sorted(path.parent for path in folder.glob("*/manifest.json"))
-    names = {path.name for path in found if not path.name.startswith(".")}
-    for name in sorted(set(needed) - names):
+    bench = Bench(device, engine, max_batch)
+    found = find_bundles(folder)
+    for name in sorted(set(needed) - found.keys()):
         raise RecipeMissing(f"recipe {name} has no bundle: expected {folder / name}/manifest.json")
     recipes: dict[str, Recipe] = {}
-    for name in sorted(names):
-        bundle = read_bundle(folder / name)
-        warm = {recipe.engine.trunk for recipe in recipes.values()}
-        recipes[name] = _ready(bundle, warm, device=device, engine=engine, max_batch=max_batch)
+    for name, path in found.items():
+        check_name(name)
+        recipes[name] = bench.prepare(path, recipes.values())
     return recipes
 
 
-def _ready(bundle: Bundle, warm: set[SharedTrunk], *, device: str, engine: str, max_batch: int) -> Recipe:
-    chosen = bundle.on(device, engine)
-    ready = Engine.of(chosen, device=device)
-    sizes = range(1, max_batch + 1) if ready.trunk not in warm else ()
-    for frames in sizes:  # no size is met for the first time on the line
-        ready.inspect([_picture(chosen.manifest)] * frames)
-    single = _measure(chosen.manifest, ready, 1)
-    largest = _measure(chosen.manifest, ready, max_batch)
-    further = max(0.0, (largest - single) / max(1, max_batch - 1))
-    log.info(
-        "recipe is warm",
-        model=bundle.label,
-        device=str(ready.device),
-        engine=bundle.choice(device, engine).why,
-        batch_1_ms=round(single * 1000, 1),
-        **{f"batch_{max_batch}_ms": round(largest * 1000, 1)},
-    )
-    return Recipe(bundle.label, chosen.manifest, ready, single, further)
+def find_bundles(folder: Path) -> dict[str, Path]:
+    """The bundles in `folder`, by the name of their directories; those that begin with a dot are none."""
+    found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    return {path.name: path for path in found if not path.name.startswith(".")}
+
+
+def check_name(name: str) -> None:
+    """Raises `BundleError` unless a recipe can have this name: cameras and publishers are told it."""
+    if not re.fullmatch(RECIPE_NAME, name):
+        raise BundleError(f"no recipe can be named {name!r}: letters, digits, dots, dashes and underscores, 64 at most")
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What the bundle at `path` looks like; only its files' entries are read. Empty if it is not there."""
+    try:
+        real = path.resolve(strict=True)
+        files = [(str(file), file.stat()) for file in sorted(real.rglob("*")) if not file.is_dir()]
+    except OSError:  # it is being exchanged at this very moment: the next look sees what has become of it
+        return ()
+    return tuple(_entry(name, found) for name, found in files)
+
+
+def _entry(name: str, found: os.stat_result) -> tuple[str, int, int, int]:
+    return name, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _measure(manifest: Manifest, engine: Engine, frames: int) -> float:

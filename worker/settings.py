@@ -45,8 +45,11 @@ class WorkerSettings(DaemonSettings):
         durability: when a verdict counts as stored. `memory`: Redis has answered; what it loses in a crash is up to its
             own `appendfsync`. `replica`: one replica has it too (WAIT), at the price of a round trip; a failover to
             another replica can still lose it.
-        recipes: directory of bundles, one directory a recipe.
+        recipes: directory of bundles, one directory a recipe. One that is exchanged, or new, is taken up while the
+            worker runs.
         cameras: by name.
+        shadow: by recipe, a bundle that judges the same frames beside the recipe's own. Its verdicts go to
+            `{line}:shadow`, never to the gate.
         key: file of this worker's own key pair, for cameras with a `server_key`.
         name: of this worker, unique on the line.
         max_batch: frames in a batch at most.
@@ -70,6 +73,7 @@ class WorkerSettings(DaemonSettings):
     durability: Literal["memory", "replica"] = "memory"
     recipes: Path = Path("recipes")
     cameras: dict[CameraName, CameraSettings] = Field(min_length=1)
+    shadow: dict[RecipeName, Path] = {}
     key: KeyFile | None = None
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = f"{socket.gethostname()[:48]}-{os.getpid()}"
     max_batch: int = Field(default=8, ge=1, le=256)

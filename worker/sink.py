@@ -4,12 +4,12 @@
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from worker.line import LineKeys, Server
+from worker.line import LineKeys, Server, ShadowKeys
 from worker.settings import WorkerSettings
 from worker.verdict import Verdict
 
@@ -35,13 +35,22 @@ class ResultSink:
         keep_s: entries older than this are trimmed.
         max_results: entries at most.
         replicas: how many replicas must have a verdict before it counts as stored.
+        keys: where; by default `LineKeys`.
     """
 
     def __init__(
-        self, url: str, line: str, *, timeout_s: float, keep_s: float, max_results: int, replicas: int = 0
+        self,
+        url: str,
+        line: str,
+        *,
+        timeout_s: float,
+        keep_s: float,
+        max_results: int,
+        replicas: int = 0,
+        keys: Callable[[str], LineKeys] = LineKeys,
     ) -> None:
         self.url = url
-        self.keys = LineKeys(line)
+        self.keys = keys(line)
         self._server = Server(url, timeout_s=timeout_s)
         self._replicas = replicas
         self._bounds = (SEEN_TTL_S, int(keep_s * 1000), max_results)
@@ -57,6 +66,18 @@ class ResultSink:
             keep_s=settings.keep_results_s,
             max_results=settings.max_results,
             replicas=1 if settings.durability == "replica" else 0,
+        )
+
+    @classmethod
+    def of_shadow(cls, settings: WorkerSettings) -> "ResultSink":
+        """The sink for shadow verdicts. They wait for no replica: nobody waits for them."""
+        return cls(
+            settings.redis.get_secret_value(),
+            settings.line,
+            timeout_s=settings.redis_timeout_s,
+            keep_s=settings.keep_results_s,
+            max_results=settings.max_results,
+            keys=ShadowKeys,
         )
 
     def sample_clock(self) -> None:

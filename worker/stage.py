@@ -59,3 +59,4 @@ class Stage(Generic[T]):
                 self.failure = error
                 return
             self._busy_since = None
+            item = None  # while it waits for the next it must not be the last to hold a frame, and a bundle with it
