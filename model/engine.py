@@ -38,8 +38,9 @@ class Inspection:
 
 
 class Engine:
-    """One network, fused, in one mode on one device. One thread at a time; engines that share a trunk need not wait
-    for each other.
+    """One network, fused, in one mode on one device.
+
+    One thread at a time; engines that share a trunk need not wait for each other.
 
     Args:
         network: its tensors are copied; the backbone's only if no other engine has the same.

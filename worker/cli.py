@@ -20,6 +20,7 @@ import model.cli.train
 import model.cli.trust
 import producers.cli
 import producers.keys_cli
+import worker.recipe_cli
 from producers.daemon import ExitCode
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
@@ -251,6 +252,15 @@ command(producers.keys_cli.list, into=keys)
 command(transport, into=bench)
 command(line, into=bench)
 command(soak, into=bench)
+recipe = typer.Typer(help=worker.recipe_cli.HELP, no_args_is_help=True)
+app.add_typer(recipe, name="recipe")
+for function in (
+    worker.recipe_cli.list,
+    worker.recipe_cli.check,
+    worker.recipe_cli.activate,
+    worker.recipe_cli.rollback,
+):
+    command(function, into=recipe)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +117,52 @@ class Bench:
             batch_1_ms=round(single * 1000, 1),
             **{f"batch_{self.max_batch}_ms": round((single + (self.max_batch - 1) * further) * 1000, 1)},
         )
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A bundle that is good.
+
+    Attributes:
+        label: of it.
+        digest: sha256, hexadecimal.
+        threshold: in the mode that this machine takes.
+        golden_images: how many it has; it judges all of them rightly.
+        engine: the mode, and why that one.
+    """
+
+    label: str
+    digest: str
+    threshold: float
+    golden_images: int
+    engine: str
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        golden = (
+            f"it judges its {self.golden_images} golden images rightly" if self.golden_images else "no golden images"
+        )
+        return f"{self.label}, threshold {self.threshold:.4g}, {golden}; {self.engine}"
+
+    def to_json(self) -> dict[str, str | float | int]:
+        """For machines."""
+        return asdict(self)
+
+
+def try_out(path: Path, *, device: str, engine: str) -> Tried:
+    """Reads a bundle and judges its golden images, as a worker does before it uses one.
+
+    Raises:
+        BundleError: it is damaged, or misjudges a golden image.
+        DataError: no such device or engine here.
+    """
+    use_own_cpus()
+    bundle = read_bundle(path)
+    chosen = bundle.on(device, engine)
+    golden = check_golden(path, chosen, Engine.of(chosen, device=device))
+    threshold = chosen.manifest.calibration.threshold
+    return Tried(bundle.label, bundle.digest, threshold, golden, bundle.choice(device, engine).why)
 
 
 def load_recipes(

@@ -73,7 +73,7 @@ class WorkerSettings(DaemonSettings):
     durability: Literal["memory", "replica"] = "memory"
     recipes: Path = Path("recipes")
     cameras: dict[CameraName, CameraSettings] = Field(min_length=1)
-    shadow: dict[RecipeName, Path] = {}
+    shadow: dict[RecipeName, Path] = Field(default_factory=dict)
     key: KeyFile | None = None
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = f"{socket.gethostname()[:48]}-{os.getpid()}"
     max_batch: int = Field(default=8, ge=1, le=256)

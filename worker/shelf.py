@@ -33,7 +33,7 @@ class Shelf:
     """Looks at the folder of bundles each second, and makes an engine of whatever is new there.
 
     Takes bundles from the folder, hands ready recipes to the work loop, which takes them between two batches. A bundle
-    that has changed is read once it looks the same twice in a row: one that is copied in file by file is given the time.
+    that has changed is read once it looks the same twice in a row: one that is copied in file by file gets the time.
     A bad one is refused, once, and the recipe goes on as before. One that goes is served on: no frame pays for that.
 
     Args:
