@@ -20,8 +20,8 @@ import model.cli.train
 import model.cli.trust
 import producers.cli
 import producers.keys_cli
-import worker.recipe_cli
 from producers.daemon import ExitCode
+from worker import recipe_cli
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
 from worker.bench.cli_line import line, soak
@@ -252,13 +252,13 @@ command(producers.keys_cli.list, into=keys)
 command(transport, into=bench)
 command(line, into=bench)
 command(soak, into=bench)
-recipe = typer.Typer(help=worker.recipe_cli.HELP, no_args_is_help=True)
+recipe = typer.Typer(help=recipe_cli.HELP, no_args_is_help=True)
 app.add_typer(recipe, name="recipe")
 for function in (
-    worker.recipe_cli.list,
-    worker.recipe_cli.check,
-    worker.recipe_cli.activate,
-    worker.recipe_cli.rollback,
+    recipe_cli.list,
+    recipe_cli.check,
+    recipe_cli.activate,
+    recipe_cli.rollback,
 ):
     command(function, into=recipe)
 
