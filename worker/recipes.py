@@ -108,14 +108,14 @@ class Bench:
         return single, max(0.0, (largest - single) / max(1, self.max_batch - 1))
 
     def _tell(self, bundle: Bundle, engine: Engine, golden: int, *, single: float, further: float) -> None:
+        costs = {frames: single + (frames - 1) * further for frames in (1, self.max_batch)}
         log.info(
             "recipe is warm",
             model=bundle.label,
             device=str(engine.device),
             engine=bundle.choice(self.device, self.engine).why,
             golden_images=golden,
-            batch_1_ms=round(single * 1000, 1),
-            **{f"batch_{self.max_batch}_ms": round((single + (self.max_batch - 1) * further) * 1000, 1)},
+            **{f"batch_{frames}_ms": round(seconds * 1000, 1) for frames, seconds in costs.items()},
         )
 
 

@@ -177,6 +177,12 @@ def test_a_bundle_of_the_same_kind_takes_over_the_measured_cost(folder: Path, sp
     assert (after.single_s, after.further_s) == (before.single_s, before.further_s)
 
 
+def test_a_worker_may_take_frames_one_at_a_time(folder: Path) -> None:
+    recipe = load_recipes(folder, (), device="cpu", engine="torch", max_batch=1)["part"]
+    assert recipe.further_s == 0
+    assert recipe.cost_s(1) == recipe.single_s > 0
+
+
 def test_the_engine_and_the_trunk_of_a_bundle_that_is_exchanged_are_freed(folder: Path, spare: Path) -> None:
     shelf = shelf_of(folder)
     engine, trunk = (weakref.ref(thing) for thing in (shelf.recipes["part"].engine, shelf.recipes["part"].engine.trunk))
