@@ -152,14 +152,21 @@ def subscribe(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     maps: Annotated[Path | None, typer.Option(help="Folder for heat maps, one PNG a verdict that has one.")] = None,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Shadow verdicts, not those for the gate.")] = False,
 ) -> int:
     """Follow the verdicts of a line. Ctrl-C ends it."""
     from producers.daemon import stop_requested
+    from worker.line import LineKeys, ShadowKeys
     from worker.reader import ResultReader
     from worker.subscribe import Printer, default_consumer
 
     printer = Printer(as_json=as_json, maps=maps)
-    reader = ResultReader(redis, line, unreadable=lambda error: print(f"skipped: {error}", file=sys.stderr))
+    reader = ResultReader(
+        redis,
+        line,
+        unreadable=lambda error: print(f"skipped: {error}", file=sys.stderr),
+        keys=ShadowKeys if shadow else LineKeys,
+    )
     with stop_requested() as stopping:
 
         def over() -> bool:

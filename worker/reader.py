@@ -26,11 +26,19 @@ class ResultReader:
         url: of Redis.
         line: name of the line.
         unreadable: told of each entry that is not a verdict; it is skipped.
+        keys: where they lie; by default `LineKeys`.
     """
 
-    def __init__(self, url: str, line: str, *, unreadable: Callable[[ResultError], None] = lambda error: None) -> None:
+    def __init__(
+        self,
+        url: str,
+        line: str,
+        *,
+        unreadable: Callable[[ResultError], None] = lambda error: None,
+        keys: Callable[[str], LineKeys] = LineKeys,
+    ) -> None:
         self.url = url
-        self.keys = LineKeys(line)
+        self.keys = keys(line)
         self._server = Server(url, timeout_s=TIMEOUT_S)
         self._unreadable = unreadable
 

@@ -1,6 +1,7 @@
 """Each fold computes what the plain network computes."""
 
 import itertools
+import threading
 from typing import get_args
 
 import pytest
@@ -111,3 +112,15 @@ def test_openvino_computes_the_same() -> None:
         for count in (1, 3):
             centred = pixels((40, 56), count)
             assert_same(trunk.head_of(network)(trunk.run(centred)), plain_map(network, centred))
+
+
+def test_threads_that_share_an_openvino_trunk_do_not_write_over_each_others_maps() -> None:
+    pytest.importorskip("openvino")
+    mode, device = Mode("openvino", "cpu", "float32"), torch.device("cpu")
+    trunk = shared_trunk(network_of().extractor.backbone, IMAGENET_STD, (40, 56), mode, device)
+    maps = trunk.run(pixels((40, 56)))
+    before = [level.clone() for level in maps]
+    other = threading.Thread(target=lambda: trunk.run(torch.zeros(1, 3, 40, 56)))
+    other.start()
+    other.join()
+    assert all(torch.equal(level, was) for level, was in zip(maps, before, strict=True))

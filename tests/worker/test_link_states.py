@@ -6,6 +6,7 @@ Each cell brings a real `Link` with a real socket into the state; the publisher 
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import zmq
@@ -253,3 +254,37 @@ def test_a_clock_that_makes_no_sense_does_not_make_a_frame_younger(dialled: Dial
     (taken,) = dialled.hears(frame_parts(0))
     assert isinstance(taken, ReceivedFrame)
     assert taken.wire_us >= taken.header.age_us
+
+
+@pytest.mark.parametrize("tie", [Tie.GREETING, Tie.GREETED])
+def test_other_recipes_are_told_in_another_hello_that_lists_what_is_held(dialled: Dialled, tie: Tie) -> None:
+    brought(dialled, tie)
+    (taken,) = dialled.hears(frame_parts(0))
+    assert isinstance(taken, ReceivedFrame)
+    dialled.link.offer(replace(SETTINGS, recipes=("lid", "part")))
+    hello, *rest = dialled.keep_up()
+    assert isinstance(hello, Hello)
+    assert hello.recipes == ("lid", "part")
+    assert hello.held == (str(taken.header.id),)
+    assert [type(message) for message in rest] == [Ping]  # it has room for one frame, and holds one
+    assert dialled.keep_up() == []
+
+
+@pytest.mark.parametrize("tie", [Tie.LEAVING, Tie.REFUSED])
+def test_a_publisher_that_is_left_or_wants_none_of_a_worker_is_told_of_no_recipes(dialled: Dialled, tie: Tie) -> None:
+    brought(dialled, tie)
+    dialled.link.offer(replace(SETTINGS, recipes=("lid", "part")))
+    assert not any(isinstance(message, Hello) for message in dialled.keep_up(leaving=tie is Tie.LEAVING))
+    assert dialled.link.tie is tie
+
+
+def test_a_frame_that_was_on_its_way_while_a_worker_greeted_again_is_taken(dialled: Dialled) -> None:
+    """It was asked for: that the publisher sends as many again must not make it one too many."""
+    brought(dialled, Tie.GREETED)
+    dialled.link.offer(replace(SETTINGS, recipes=("lid", "part")))
+    assert [type(message) for message in dialled.keep_up()] == [Hello, Credit, Ping]
+    for seq in (0, 1):  # the one that was on its way, and the one that the new credit asks for
+        (taken,) = dialled.hears(frame_parts(seq))
+        assert isinstance(taken, ReceivedFrame)
+    assert dialled.hears(frame_parts(2)) == []
+    assert dialled.link.admission.refusals["credit"] == 1

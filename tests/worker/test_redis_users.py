@@ -16,8 +16,9 @@ from tests.worker.secured import start_secured
 from tests.worker.sinks import Stored, command, now_judged, put, sink_at, writing
 from worker.check import examine
 from worker.errors import ResultsUnavailable
-from worker.line import LineKeys
+from worker.line import LineKeys, ShadowKeys
 from worker.reader import ResultReader
+from worker.sink import ResultSink
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 SHIPPED = DEPLOY / "redis-users.acl"
@@ -65,6 +66,19 @@ def test_a_worker_writes_verdicts_and_its_heartbeat(secured: RedisServer) -> Non
         assert stored.wait_for(6)
         assert eventually(lambda: bool(ask(secured, "admin", "EXISTS", keys.worker("w1"))))
     assert ask(secured, "admin", "XLEN", keys.results) == 6
+
+
+def test_a_worker_writes_shadow_verdicts_that_a_reader_follows_and_a_group_for_a_gate_does_not(
+    secured: RedisServer,
+) -> None:
+    options: dict[str, Any] = {"timeout_s": 1.0, "keep_s": 1e6, "max_results": 100, "keys": ShadowKeys}
+    sink = ResultSink(url_of(secured, "sightline-worker"), LINE, **options)
+    assert sink.store(now_judged(verdict(1))) == ["stored"]
+    reader = ResultReader(url_of(secured, "sightline-reader"), LINE, keys=ShadowKeys)
+    assert next(reader.follow(start="0")).tag.seq == 1
+    group = ResultReader(url_of(secured, "sightline-group"), LINE, keys=ShadowKeys)
+    with pytest.raises(ResultsUnavailable, match="permission"):
+        next(group.follow_group("plc", "first"))
 
 
 def test_a_worker_may_wait_for_replicas(secured: RedisServer) -> None:

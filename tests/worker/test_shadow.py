@@ -1,5 +1,6 @@
 """Shadow mode: another bundle judges beside the line, and the line is none the worse for it, whatever happens there."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from producers.publisher import FramePublisher, PublisherSettings
 from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.worker.bundles import add_golden, damage, label_of, remade, with_another_trunk
 from tests.worker.frames import received, verdict
-from tests.worker.processes import eventually, running, stored_verdicts, write_config
+from tests.worker.processes import eventually, running, sightline, stored_verdicts, write_config
 from tests.worker.sinks import now_judged, sink_at
 from worker.bench.null import GRID, NullEngine, null_recipe
 from worker.demo.processes import free_ports
@@ -96,6 +97,9 @@ def test_shadow_verdicts_stand_beside_and_the_live_ones_are_the_same_as_without(
     assert {verdict.model for verdict in shadow} == {label_of(other)}
     assert {v.tag.seq: v.score for v in shadow} != {v.tag.seq: v.score for v in beside}
     assert all(verdict.valid_until_us is None and verdict.map is not None for verdict in shadow)
+    where = ("--redis", redis_url, "--line", line, "--from", "0", "--count", "12", "--json")
+    followed = [json.loads(row) for row in sightline("subscribe", "--shadow", *where).stdout.splitlines()]
+    assert {row["model"] for row in followed} == {label_of(other)}
 
 
 def test_the_live_bundle_as_its_own_shadow_says_the_same_from_the_trunk_they_share(
