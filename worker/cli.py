@@ -261,13 +261,10 @@ command(line, into=bench)
 command(soak, into=bench)
 recipe = typer.Typer(help=recipe_cli.HELP, no_args_is_help=True)
 app.add_typer(recipe, name="recipe")
-for function in (
-    recipe_cli.list,
-    recipe_cli.check,
-    recipe_cli.activate,
-    recipe_cli.rollback,
-):
-    command(function, into=recipe)
+command(recipe_cli.list, into=recipe)
+command(recipe_cli.check, into=recipe)
+command(recipe_cli.activate, into=recipe)
+command(recipe_cli.rollback, into=recipe)
 
 
 def main() -> None:
