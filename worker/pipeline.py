@@ -122,9 +122,7 @@ class Pipeline:
         recipes = load_recipes(
             settings.recipes, needed, device=settings.device, engine=settings.engine, max_batch=settings.max_batch
         )
-        shelf = Shelf(
-            settings.recipes, recipes, Bench(settings.device, settings.engine, max_batch=settings.max_batch)
-        )
+        shelf = Shelf(settings.recipes, recipes, Bench(settings.device, settings.engine, max_batch=settings.max_batch))
         shadow = Shadow.of(settings) if settings.shadow else None
         return cls(settings, shelf.recipes, sink, shelf=shelf, shadow=shadow)
 

@@ -15,6 +15,7 @@ from worker.background import step_back
 from worker.batcher import ReceivedFrame
 from worker.errors import ResultsUnavailable
 from worker.judge import judge, refusal
+from worker.preparing import PreparedFrame
 from worker.recipes import Bench, Recipe
 from worker.settings import WorkerSettings
 from worker.sink import Judged, ResultSink
@@ -47,7 +48,7 @@ class ShadowStatus:
 class Shadow:
     """Judges frames once more, with a thread, engines and a connection of its own.
 
-    Takes frames from the work loop after their verdicts are handed on, one at a time, at low priority. What it has no
+    Takes frames whose verdicts are handed on, one at a time, at low priority. What it has no
     time for is dropped and counted. Whatever fails here switches off the bundle that it failed with, and nothing else.
 
     Args:
@@ -100,15 +101,15 @@ class Shadow:
         with self._changed:
             return dict(self._status)
 
-    def offer(self, frames: Sequence[Waiting]) -> None:
-        """Frames that are judged, with their pixels. Never waits for anything but a moment's lock. The work loop."""
-        mine = [waiting for waiting in frames if waiting[0].recipe in self._bundles]
+    def offer(self, frames: Sequence[PreparedFrame]) -> None:
+        """Frames whose verdicts are handed on. Never waits for anything but a moment's lock. Any thread."""
+        mine = [frame for frame in frames if frame.recipe in self._bundles]
         if not mine:
             return
         with self._changed:
-            for frame, image in mine:
+            for frame in mine:
                 if self._status[frame.recipe].off is None:
-                    self._put(frame, image)
+                    self._put(frame)
             self._changed.notify()
 
     def close(self) -> None:
@@ -120,12 +121,16 @@ class Shadow:
             self._thread.join()
         self._sink.close()
 
-    def _put(self, frame: ReceivedFrame, image: Image) -> None:
+    def _put(self, frame: PreparedFrame) -> None:
+        image = frame.image
         room = not self._backlog or self._bytes + image.nbytes <= self._max_bytes
         if not room or len(self._backlog) >= self._max_frames:
             self._count(frame.recipe, dropped=1)
             return
-        self._backlog.append((frame, image))
+        received = ReceivedFrame(
+            frame.header, b"", frame.recipe, frame.received, frame.wire_us
+        )  # no bundle to hold on to
+        self._backlog.append((received, image))
         self._bytes += image.nbytes
 
     def _count(self, recipe: str, *, judged: int = 0, dropped: int = 0, unstored: int = 0) -> None:

@@ -26,6 +26,7 @@ from tests.worker.sinks import now_judged, sink_at
 from worker.bench.null import GRID, NullEngine, null_recipe
 from worker.demo.processes import free_ports
 from worker.line import LineKeys, ShadowKeys, connect
+from worker.preparing import PreparedFrame
 from worker.recipes import Bench, Recipe
 from worker.shadow import Shadow
 from worker.sink import ResultSink
@@ -131,6 +132,13 @@ def test_a_bad_shadow_bundle_is_switched_off_with_a_word_and_the_line_goes_on(
 # -- the shadow alone, with an engine that does as it is told --------------------------------------------------------
 
 
+def prepared(seq: int, *, recipe: str = "part") -> PreparedFrame:
+    """A frame that the line has judged."""
+    frame = received(seq, recipe=recipe)
+    rest = {"image": PICTURE, "bundle": null_recipe(), "prepare_s": 0.0}
+    return PreparedFrame(frame.header, b"", recipe, 0.0, 0, **rest)  # type: ignore[arg-type]  # by name
+
+
 class ToldEngine(NullEngine):
     """A null engine that waits until it may go on, or fails."""
 
@@ -183,11 +191,11 @@ def test_what_a_shadow_has_no_time_for_is_dropped_and_counted_and_the_caller_nev
 ) -> None:
     engine = ToldEngine()
     with shadowing(engine, shadow_sink(redis_url, line)) as shadow:
-        shadow.offer([(received(0), PICTURE)])
+        shadow.offer([prepared(0)])
         assert engine.asked.wait(30)  # it is at the first one now, and stays there
         started = time.monotonic()
         for seq in range(1, 11):
-            shadow.offer([(received(seq), PICTURE)])
+            shadow.offer([prepared(seq)])
         assert time.monotonic() - started < 20  # the engine would hold it for a minute
         assert shadow.status()["part"].dropped == 6
         engine.may_go_on.set()
@@ -198,9 +206,9 @@ def test_what_a_shadow_has_no_time_for_is_dropped_and_counted_and_the_caller_nev
 def test_large_pictures_that_wait_are_bounded_by_their_bytes_and_one_always_fits(redis_url: str, line: str) -> None:
     engine = ToldEngine()
     with shadowing(engine, shadow_sink(redis_url, line), max_bytes=PICTURE.nbytes - 1) as shadow:
-        shadow.offer([(received(0), PICTURE)])
+        shadow.offer([prepared(0)])
         assert engine.asked.wait(30)
-        shadow.offer([(received(seq), PICTURE) for seq in (1, 2)])
+        shadow.offer([prepared(seq) for seq in (1, 2)])
         assert shadow.status()["part"].dropped == 1
         engine.may_go_on.set()
         assert eventually(lambda: shadow.status()["part"].judged == 2)
@@ -210,9 +218,9 @@ def test_a_shadow_whose_engine_raises_is_switched_off_and_the_caller_is_told_not
     engine = ToldEngine(fails=True)
     engine.may_go_on.set()
     with shadowing(engine, shadow_sink(redis_url, line)) as shadow:
-        shadow.offer([(received(0), PICTURE)])
+        shadow.offer([prepared(0)])
         assert eventually(lambda: shadow.status()["part"].off is not None)
-        shadow.offer([(received(1), PICTURE)])
+        shadow.offer([prepared(1)])
         status = shadow.status()["part"]
     assert "illegal memory access" in (status.off or "")
     assert (status.judged, status.dropped) == (0, 0)
@@ -222,7 +230,7 @@ def test_frames_of_recipes_without_a_shadow_are_none_of_its_business(redis_url: 
     engine = ToldEngine()
     engine.may_go_on.set()
     with shadowing(engine, shadow_sink(redis_url, line)) as shadow:
-        shadow.offer([(received(0, recipe="lid"), PICTURE), (received(1), PICTURE)])
+        shadow.offer([prepared(0, recipe="lid"), prepared(1)])
         assert eventually(lambda: shadow.status()["part"].judged == 1)
     assert [verdict.tag.seq for verdict in shadow_verdicts(redis_url, line)] == [1]
 
@@ -234,11 +242,11 @@ def test_without_redis_shadow_verdicts_are_lost_and_counted_and_it_goes_on_when_
     engine.may_go_on.set()
     with shadowing(engine, shadow_sink(own_redis.url, line)) as shadow:
         stop_redis(own_redis)
-        shadow.offer([(received(0), PICTURE)])
+        shadow.offer([prepared(0)])
         assert eventually(lambda: shadow.status()["part"].unstored == 1)
         again = start_redis(own_redis.folder, port=own_redis.port)
         with closing_redis(again):
-            shadow.offer([(received(1), PICTURE)])
+            shadow.offer([prepared(1)])
             assert eventually(lambda: shadow.status()["part"].judged == 1)
             assert [verdict.tag.seq for verdict in shadow_verdicts(again.url, line)] == [1]
 
