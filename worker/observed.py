@@ -57,7 +57,7 @@ class Observed:
         recipes: names of those that this worker has; the others share one label.
 
     Attributes:
-        recipes: likewise, replaced when a worker learns of others: names alone, so that no engine outlives its use here.
+        recipes: likewise; replaced when a worker learns of others. Names alone: no engine outlives its use here.
         stages: microseconds by stage, and in `total` from capture to stored.
         batches: frames a batch.
         verdicts: as they are stored, by recipe; in each row one number a `Reason`.
