@@ -104,7 +104,8 @@ class Bench:
         if before is not None and before.costs_as_much_as(engine, manifest):
             engine.inspect([_picture(manifest)] * self.max_batch)  # its head has not run yet
             return before.single_s, before.further_s
-        single, largest = _measure(manifest, engine, 1), _measure(manifest, engine, self.max_batch)
+        single = _measure(manifest, engine, 1)
+        largest = _measure(manifest, engine, self.max_batch) if self.max_batch > 1 else single
         return single, max(0.0, (largest - single) / max(1, self.max_batch - 1))
 
     def _tell(self, bundle: Bundle, engine: Engine, golden: int, *, single: float, further: float) -> None:
