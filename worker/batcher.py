@@ -2,6 +2,7 @@
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -31,6 +32,9 @@ class ReceivedFrame:
     deadline: float = math.inf
 
 
+OVERLOAD_S = 1.0
+LEAST_GAIN = 1.02  # in frames a second, for a frame that could have been met
+
 F = TypeVar("F", bound=ReceivedFrame)
 
 
@@ -45,13 +49,16 @@ class Batcher(Generic[F]):
         max_batch: frames in a batch at most.
         group: of a frame: those of one group go through the network together.
         cost_s: seconds from now until the verdicts of a batch are stored: of so many frames, of which this is one.
+        overloaded: two batches' worth of frames were given up here within the last `OVERLOAD_S`.
     """
 
     max_batch: int
     group: Callable[[F], Hashable]
     cost_s: Callable[[F, int], float]
+    overloaded: bool = False
     _groups: dict[Hashable, list[tuple[float, int, F]]] = field(default_factory=dict)
     _order: Iterator[int] = field(default_factory=count)
+    _lost: deque[float] = field(default_factory=deque)  # when frames were given up, of late
 
     def __len__(self) -> int:
         return sum(len(group) for group in tuple(self._groups.values()))  # a copy: other threads may ask
@@ -59,6 +66,20 @@ class Batcher(Generic[F]):
     def add(self, frame: F) -> None:
         """Takes in one frame."""
         heapq.heappush(self._groups.setdefault(self.group(frame), []), (frame.deadline, next(self._order), frame))
+
+    def too_urgent(self, frame: ReceivedFrame, cost_s: float, now: float) -> bool:
+        """Whether a frame comes too late to wait: at overload, where others can be judged in its place. Any thread.
+
+        It would wait while one batch is in the engine, and then allow of no full one. With three quarters of its budget
+        left it never does, however small that budget may be.
+
+        Args:
+            frame: not added yet.
+            cost_s: seconds until the verdicts of a batch of `max_batch` are stored.
+            now: monotonic seconds.
+        """
+        budget_s = (frame.header.budget_ms or math.inf) / 1000
+        return self.overloaded and frame.deadline - now < min(2 * cost_s, 0.75 * budget_s)
 
     def take(self, now: float) -> tuple[list[F], list[F]]:
         """The next batch, empty if nothing waits; and the frames whose budget can't be met any more, to be refused.
@@ -69,6 +90,9 @@ class Batcher(Generic[F]):
         expired = self._pop_hopeless(now)
         waiting = [group for group in self._groups.values() if group]
         most_urgent = min(waiting, key=lambda group: group[0][:2], default=None)
+        self._look_at_losses(now, len(expired))
+        if most_urgent and self.overloaded:
+            expired += self._shed(most_urgent, now)
         return self._fill(most_urgent, now) if most_urgent else [], expired
 
     def take_all(self) -> list[F]:
@@ -86,6 +110,30 @@ class Batcher(Generic[F]):
                 break
             chosen.append(heapq.heappop(group)[2])
         return chosen
+
+    def _look_at_losses(self, now: float, lost: int) -> None:
+        self._lost.extend([now] * lost)
+        while self._lost and now - self._lost[0] > OVERLOAD_S:
+            self._lost.popleft()
+        self.overloaded = len(self._lost) >= 2 * self.max_batch
+
+    def _shed(self, group: list[tuple[float, int, F]], now: float) -> list[F]:
+        """Takes out the most urgent frames, if fewer of them make for a batch of more frames a second.
+
+        At overload each frame has just enough time left for a batch of one: to save it costs several that come after.
+        """
+        queue = sorted(group)
+        best, rate, size = 0, 0.0, 0
+        for first, (deadline, _, frame) in enumerate(queue):
+            if frame.header.attempt > 1 or math.isinf(deadline):
+                break
+            most = min(self.max_batch, len(queue) - first)
+            while size < most and now + self.cost_s(frame, size + 1) <= deadline:
+                size += 1  # a later deadline allows no smaller a batch
+            size = max(1, min(size, most))
+            if size / self.cost_s(frame, size) > rate * LEAST_GAIN:
+                best, rate = first, size / self.cost_s(frame, size)
+        return [heapq.heappop(group)[2] for _ in range(best)]
 
     def _pop_hopeless(self, now: float) -> list[F]:
         hopeless = []

@@ -296,6 +296,7 @@ class Pipeline:
                 self._hand_on([self._concluder.gone(item)])
                 continue
             try:
+                self._refuse_if_too_urgent(item)
                 ready.append(prepare(item, self.recipes))
             except Unfit as error:
                 self._refuse(item, error.reason, str(error))
@@ -305,6 +306,16 @@ class Pipeline:
                 ready = []
         if ready:
             self._ready.put(ready)
+
+    def _refuse_if_too_urgent(self, frame: ReceivedFrame) -> None:
+        recipe = self.recipes.get(frame.recipe)
+        now = time.monotonic()
+        if recipe is not None:
+            cost_s = self._pace.needs_s(recipe.cost_s(self.settings.max_batch), now)
+            if self._batcher.too_urgent(frame, cost_s, now):
+                raise Unfit(
+                    Reason.EXPIRED, "too little of its budget was left, at a moment when there is too much to do"
+                )
 
     def _conclude(self, batch: InferredBatch) -> None:
         self._hand_on(self._concluder.judged(batch))

@@ -26,9 +26,15 @@ def header(seq: int = 0, *, attempt: int = 1, **more: object) -> FrameHeader:
 
 
 def received(
-    seq: int = 0, *, deadline: float = math.inf, recipe: str = "part", attempt: int = 1, received: float = 0.0
+    seq: int = 0,
+    *,
+    deadline: float = math.inf,
+    recipe: str = "part",
+    attempt: int = 1,
+    received: float = 0.0,
+    budget_ms: float | None = None,
 ) -> ReceivedFrame:
-    made = frame(seq)
+    made = frame(seq, budget_ms=budget_ms)
     return ReceivedFrame(made.stamped(now=0.0, attempt=attempt), made.payload, recipe, received, 0, deadline)
 
 

@@ -4,6 +4,7 @@ import math
 from functools import cache
 from itertools import combinations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,3 +172,52 @@ def test_no_more_is_missed_than_one_batch_beyond_the_best_that_could_be_done(
 ) -> None:
     best = fewest_misses(frames, max_batch=max_batch)
     assert best <= misses_of_batcher(frames, max_batch=max_batch) <= best + max_batch
+
+
+# -- overload --------------------------------------------------------------------------------------------------------
+
+BEST_FPS = 8 / 0.026  # in batches of eight; one by one it is 83 a second
+
+
+def served_s(_: ReceivedFrame, frames: int) -> float:
+    return 0.010 + 0.002 * frames
+
+
+def in_time_fps(load: float, *, budget_s: float, seconds: float) -> float:
+    """Frames judged in time a second, of arrivals at `load` times the best that the engine can do.
+
+    As on the line: those that the worker has no credit for wait beside the camera, the oldest goes first.
+    """
+    batcher: Batcher[ReceivedFrame] = Batcher(8, recipe_of, served_s)
+    period, now, coming, met = 1 / (BEST_FPS * load), 0.0, 0, 0
+
+    def come() -> None:
+        nonlocal coming
+        while coming * period <= now and len(batcher) < 8:  # the other half of the credit is in the engine
+            frame = received(coming, deadline=coming * period + budget_s, budget_ms=budget_s * 1000)
+            coming += 1
+            if frame.deadline >= now and not batcher.too_urgent(frame, served_s(frame, 8), now):
+                batcher.add(frame)
+
+    while now < seconds:
+        come()
+        batch, expired = batcher.take(now)
+        come()
+        if batch:
+            now += served_s(batch[0], len(batch))
+            met += sum(frame.deadline >= now for frame in batch)
+        elif not expired:
+            now = max(now, coming * period)
+    return met / seconds
+
+
+@pytest.mark.parametrize("budget_s", [0.08, 0.1, 0.4])  # three batches, four, many
+@pytest.mark.parametrize("load", [1.1, 1.5, 3.0])
+def test_at_overload_the_engine_works_at_its_best(load: float, budget_s: float) -> None:
+    """The earliest deadline first, and nothing else, ends in batches of one: 83 a second."""
+    assert in_time_fps(load, budget_s=budget_s, seconds=10.0) >= 0.9 * BEST_FPS
+
+
+@pytest.mark.parametrize("budget_s", [0.06, 0.1, 0.4])
+def test_below_the_best_that_the_engine_can_do_no_frame_is_given_up(budget_s: float) -> None:
+    assert in_time_fps(0.8, budget_s=budget_s, seconds=10.0) >= 0.8 * BEST_FPS * 0.99

@@ -107,6 +107,6 @@ class Hanging:
         self._goes_on = goes_on
 
     @property
-    def deadline(self) -> float:
+    def recipe(self) -> str:
         self._goes_on.wait()
         raise RuntimeError("it went on")
