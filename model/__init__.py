@@ -26,7 +26,8 @@ Only some modules need torch; those import it themselves.
 
 import os
 
-# Threads of GNU OpenMP, which torch brings, spin while they wait for each other: wherever a camera or Redis has one of
-# the cores for a moment, a batch takes up to seven times as long (measured on two cores). A microsecond of spinning
-# costs an idle machine 3 % of batch 1 and nothing of larger ones. It is read when torch is loaded: hence here.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# Threads of GNU OpenMP, which torch brings, spin for each other: wherever a camera or Redis has one of the cores for a
+# moment, a batch takes up to seven times as long. Spinning for some ten microseconds costs next to nothing; with less,
+# threads that were asleep find themselves on one core, and batch 1 on an idle line takes twice as long. All measured on
+# two cores. The variable is read when torch is loaded: hence here.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
