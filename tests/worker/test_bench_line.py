@@ -20,7 +20,7 @@ from worker.bench.harvest import outcome
 from worker.bench.plant import Plant, PlantSettings
 from worker.settings import WorkerSettings
 
-SOAK_S = float(os.environ.get("SIGHTLINE_SOAK_S", "60"))
+SOAK_S = float(os.environ.get("SIGHTLINE_SOAK_S", "20"))
 DRAIN_S = float(WorkerSettings.model_fields["drain_s"].default)
 
 
@@ -57,7 +57,7 @@ def test_every_frame_has_its_verdict_also_in_overload_and_the_figures_fit_togeth
 
 @pytest.mark.timeout(SOAK_S + 240)
 def test_nothing_grows_while_the_line_is_under_load(recipes: Path, parts_root: Path) -> None:
-    """A minute; SIGHTLINE_SOAK_S says how long else."""
+    """Twenty seconds; SIGHTLINE_SOAK_S says how long else."""
     code, report = bench("soak", recipes, parts_root, f"--seconds={SOAK_S}", "--rate=25", timeout_s=SOAK_S + 220)
     assert report["fault"] is None
     assert (code, report["missing"], report["duplicates"]) == (ExitCode.OK, 0, 0)
