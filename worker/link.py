@@ -295,7 +295,7 @@ class Link:
     def judged(self, frames: list[FrameId], now: float) -> None:
         """Verdicts that wait for Redis. Others may come for them; the publisher is told only if they wait for long."""
         self.unjudged.difference_update(frames)
-        self._untold.update(dict.fromkeys(frames, now))
+        self._untold.update((frame, now) for frame in frames if frame in self.held)  # the sink may have been quicker
 
     def stored(self, frames: list[FrameId]) -> None:
         """Tells the publisher whose verdicts are in Redis."""

@@ -24,7 +24,7 @@ from worker.link import GoneFrame, LinkSettings
 from worker.observed import Observed
 from worker.pace import Pace
 from worker.preparing import PreparedFrame, Unfit, prepare
-from worker.recipes import Bench, Recipe, load_recipes
+from worker.recipes import EngineBuilder, Recipe, load_recipes
 from worker.settings import WorkerSettings
 from worker.shadow import Shadow
 from worker.shelf import Shelf
@@ -36,9 +36,8 @@ from worker.writer import ResultWriter, Stored
 log = structlog.get_logger("worker")
 
 IDLE_S = 0.05
-TOGETHER_S = 0.0005
+TOGETHER_S = 0.0005  # of preparing, before what is ready is handed on
 ENGINE_STRIKES = 2  # failures in a row on different frames: it is the engine, not the frame
-
 
 Infer = Callable[[Sequence[tuple[Engine, Image]]], list[Inspection]]
 
@@ -89,7 +88,6 @@ class Pipeline:
         self._prepare = Stage("prepare", self._take_in)
         self._judge = Stage("judge", self._conclude)
         self.writer = ResultWriter(sink, settings.name, limit=settings.hold_verdicts, stored=self._on_stored)
-        self.observed.recipes = frozenset(self.recipes)
         longest_s = self._longest_batch_s()
         self._stuck_s = max(5.0, 3 * longest_s)
         link = LinkSettings(
@@ -122,7 +120,9 @@ class Pipeline:
         recipes = load_recipes(
             settings.recipes, needed, device=settings.device, engine=settings.engine, max_batch=settings.max_batch
         )
-        shelf = Shelf(settings.recipes, recipes, Bench(settings.device, settings.engine, max_batch=settings.max_batch))
+        shelf = Shelf(
+            settings.recipes, recipes, EngineBuilder(settings.device, settings.engine, max_batch=settings.max_batch)
+        )
         shadow = Shadow.of(settings) if settings.shadow else None
         return cls(settings, shelf.recipes, sink, shelf=shelf, shadow=shadow)
 
@@ -291,31 +291,33 @@ class Pipeline:
     def _take_in(self, items: list[ReceivedFrame | GoneFrame]) -> None:
         """Small pictures are handed on together, since each hand-over costs; no engine waits for more than one."""
         ready: list[PreparedFrame] = []
+        spent_s = 0.0
         for item in items:
             if isinstance(item, GoneFrame):
                 self._hand_on([self._concluder.gone(item)])
                 continue
             try:
                 self._refuse_if_too_urgent(item)
-                ready.append(prepare(item, self.recipes))
+                frame = prepare(item, self.recipes)
             except Unfit as error:
                 self._refuse(item, error.reason, str(error))
-            spent_s = sum(frame.prepare_s for frame in ready)
+                continue
+            ready.append(frame)
+            spent_s += frame.prepare_s
             if spent_s > TOGETHER_S:
                 self._ready.put(ready)
-                ready = []
+                ready, spent_s = [], 0.0
         if ready:
             self._ready.put(ready)
 
     def _refuse_if_too_urgent(self, frame: ReceivedFrame) -> None:
-        recipe = self.recipes.get(frame.recipe)
+        bundle = self.recipes.get(frame.recipe)
+        if bundle is None or not self._batcher.overloaded:
+            return
         now = time.monotonic()
-        if recipe is not None:
-            cost_s = self._pace.needs_s(recipe.cost_s(self.settings.max_batch), now)
-            if self._batcher.too_urgent(frame, cost_s, now):
-                raise Unfit(
-                    Reason.EXPIRED, "too little of its budget was left, at a moment when there is too much to do"
-                )
+        cost_s = self._pace.needs_s(bundle.cost_s(self.settings.max_batch), now)
+        if self._batcher.too_urgent(frame, cost_s, now):
+            raise Unfit(Reason.EXPIRED, "too little of its budget was left, when there was too much to do")
 
     def _conclude(self, batch: InferredBatch) -> None:
         self._hand_on(self._concluder.judged(batch))
@@ -334,8 +336,9 @@ class Pipeline:
             )
 
     def _on_stored(self, batch: list[Stored]) -> None:
+        now = time.monotonic()
         self.intake.stored([judged.verdict.tag.id for judged, _ in batch])
-        self.observed.stored(batch, time.monotonic())
+        self.observed.stored(batch, now)
         if batch:
             newest, _ = batch[-1]
-            self._pace.stored(time.monotonic() - newest.judged + newest.verdict.latency_us.get("judge", 0) / 1e6)
+            self._pace.stored(now - newest.judged + newest.verdict.latency_us.get("judge", 0) / 1e6)

@@ -58,7 +58,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Bench:
+class EngineBuilder:
     """How this worker makes engines of bundles.
 
     Attributes:
@@ -184,14 +184,14 @@ def load_recipes(
         DataError: no such device or engine here.
     """
     use_own_cpus()
-    bench = Bench(device, engine, max_batch)
+    builder = EngineBuilder(device, engine, max_batch)
     found = find_bundles(folder)
     for name in sorted(set(needed) - found.keys()):
         raise RecipeMissing(f"recipe {name} has no bundle: expected {folder / name}/manifest.json")
     recipes: dict[str, Recipe] = {}
     for name, path in found.items():
         check_name(name)
-        recipes[name] = bench.prepare(path, recipes.values())
+        recipes[name] = builder.prepare(path, recipes.values())
     return recipes
 
 

@@ -16,7 +16,7 @@ from worker.batcher import ReceivedFrame
 from worker.errors import ResultsUnavailable
 from worker.judge import judge, refusal
 from worker.preparing import PreparedFrame
-from worker.recipes import Bench, Recipe
+from worker.recipes import EngineBuilder, Recipe
 from worker.settings import WorkerSettings
 from worker.sink import Judged, ResultSink
 from worker.verdict import Reason, Verdict
@@ -53,7 +53,7 @@ class Shadow:
 
     Args:
         bundles: by recipe.
-        bench: makes their engines, in this thread.
+        builder: makes their engines, in this thread.
         sink: of the shadow's stream; owned by this thread.
         worker: name.
         max_frames: that wait at most.
@@ -63,14 +63,14 @@ class Shadow:
     def __init__(
         self,
         bundles: dict[str, Path],
-        bench: Bench,
+        builder: EngineBuilder,
         sink: ResultSink,
         worker: str,
         *,
         max_frames: int,
         max_bytes: int,
     ) -> None:
-        self._bundles, self._bench, self._sink, self._worker = bundles, bench, sink, worker
+        self._bundles, self._builder, self._sink, self._worker = bundles, builder, sink, worker
         self._max_frames, self._max_bytes = max_frames, max_bytes
         self._recipes: dict[str, Recipe] = {}
         self._status = {name: ShadowStatus() for name in bundles}
@@ -85,8 +85,8 @@ class Shadow:
         """The shadow that a worker's settings name: two batches wait at most."""
         return cls(
             settings.shadow,
-            Bench(settings.device, settings.engine, max_batch=1),
-            ResultSink.of_shadow(settings),
+            EngineBuilder(settings.device, settings.engine, max_batch=1),
+            ResultSink.of(settings, shadow=True),
             settings.name,
             max_frames=2 * settings.max_batch,
             max_bytes=settings.credit_bytes,
@@ -127,9 +127,8 @@ class Shadow:
         if not room or len(self._backlog) >= self._max_frames:
             self._count(frame.recipe, dropped=1)
             return
-        received = ReceivedFrame(
-            frame.header, b"", frame.recipe, frame.received, frame.wire_us
-        )  # no bundle to hold on to
+        # as it was received: without the bundle that judged it, which may be exchanged meanwhile
+        received = ReceivedFrame(frame.header, b"", frame.recipe, frame.received, frame.wire_us)
         self._backlog.append((received, image))
         self._bytes += image.nbytes
 
@@ -164,7 +163,7 @@ class Shadow:
 
     def _load(self, name: str, path: Path) -> None:
         try:
-            recipe = self._bench.prepare(path, self._recipes.values())
+            recipe = self._builder.prepare(path, self._recipes.values())
         except Exception as error:  # whatever is wrong with it, the line goes on
             self._switch_off(name, error)
             return

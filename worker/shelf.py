@@ -9,7 +9,7 @@ import structlog
 
 from model.errors import ModelError
 from worker.background import step_back
-from worker.recipes import Bench, Recipe, Stamp, check_name, find_bundles, stamp_of
+from worker.recipes import EngineBuilder, Recipe, Stamp, check_name, find_bundles, stamp_of
 
 log = structlog.get_logger("recipes")
 
@@ -39,14 +39,14 @@ class Shelf:
     Args:
         folder: one directory a recipe, or a symbolic link to one.
         recipes: ready by now.
-        bench: makes engines.
+        builder: makes engines.
         every_s: between two looks.
     """
 
     def __init__(
-        self, folder: Path, recipes: Mapping[str, Recipe], bench: Bench, *, every_s: float = LOOK_EVERY_S
+        self, folder: Path, recipes: Mapping[str, Recipe], builder: EngineBuilder, *, every_s: float = LOOK_EVERY_S
     ) -> None:
-        self._folder, self._bench, self._every_s = folder, bench, every_s
+        self._folder, self._builder, self._every_s = folder, builder, every_s
         self._recipes = dict(recipes)
         self._status = {name: RecipeStatus(recipe.label) for name, recipe in recipes.items()}
         self._dealt_with: dict[str, Stamp] = {name: recipe.stamp for name, recipe in recipes.items()}
@@ -105,7 +105,7 @@ class Shelf:
         label = before.label if before else ""
         try:
             check_name(name)
-            recipe = self._bench.prepare(path, self._recipes.values(), before=before)
+            recipe = self._builder.prepare(path, self._recipes.values(), before=before)
         except Exception as error:  # also what nobody foresaw, no memory for one: whatever it is, the old one judges on
             why = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
             log.error("bundle refused, the recipe stays as it was", recipe=name, model=label or None, error=why)

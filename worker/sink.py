@@ -57,27 +57,16 @@ class ResultSink:
         self._offset_us = 0
 
     @classmethod
-    def of(cls, settings: WorkerSettings) -> "ResultSink":
-        """The sink that a worker's settings name. Nothing is connected yet."""
+    def of(cls, settings: WorkerSettings, *, shadow: bool = False) -> "ResultSink":
+        """The sink that a worker's settings name, or its shadow's, which waits for no replica. Not connected yet."""
         return cls(
             settings.redis.get_secret_value(),
             settings.line,
             timeout_s=settings.redis_timeout_s,
             keep_s=settings.keep_results_s,
             max_results=settings.max_results,
-            replicas=1 if settings.durability == "replica" else 0,
-        )
-
-    @classmethod
-    def of_shadow(cls, settings: WorkerSettings) -> "ResultSink":
-        """The sink for shadow verdicts. They wait for no replica: nobody waits for them."""
-        return cls(
-            settings.redis.get_secret_value(),
-            settings.line,
-            timeout_s=settings.redis_timeout_s,
-            keep_s=settings.keep_results_s,
-            max_results=settings.max_results,
-            keys=ShadowKeys,
+            replicas=1 if settings.durability == "replica" and not shadow else 0,
+            keys=ShadowKeys if shadow else LineKeys,
         )
 
     def sample_clock(self) -> None:

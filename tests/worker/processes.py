@@ -54,10 +54,10 @@ def write_config(path: Path, *, line: str, redis: str, recipes: Path, endpoint: 
     return path
 
 
-def stored_verdicts(url: str, line: str) -> list[Verdict]:
-    """Every entry of a line's result stream."""
+def stored_verdicts(url: str, line: str, *, keys: type[LineKeys] = LineKeys) -> list[Verdict]:
+    """Every entry of a line's result stream, or of its shadow's."""
     client = connect(url, timeout_s=5)
-    found: Any = client.xrange(LineKeys(line).results)
+    found: Any = client.xrange(keys(line).results)
     client.close()
     return [
         Verdict.from_fields(entry.decode(), {key.decode(): value for key, value in fields.items()})

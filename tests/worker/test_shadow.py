@@ -25,9 +25,9 @@ from tests.worker.processes import eventually, running, sightline, stored_verdic
 from tests.worker.sinks import now_judged, sink_at
 from worker.bench.null import GRID, NullEngine, null_recipe
 from worker.demo.processes import free_ports
-from worker.line import LineKeys, ShadowKeys, connect
+from worker.line import LineKeys, ShadowKeys
 from worker.preparing import PreparedFrame
-from worker.recipes import Bench, Recipe
+from worker.recipes import EngineBuilder, Recipe
 from worker.shadow import Shadow
 from worker.sink import ResultSink
 from worker.verdict import Verdict
@@ -37,13 +37,7 @@ PICTURE = np.zeros((16, 16, 3), np.uint8)
 
 def shadow_verdicts(url: str, line: str) -> list[Verdict]:
     """Every entry of a line's shadow stream."""
-    client = connect(url, timeout_s=5)
-    found: Any = client.xrange(ShadowKeys(line).results)
-    client.close()
-    return [
-        Verdict.from_fields(entry.decode(), {key.decode(): value for key, value in fields.items()})
-        for entry, fields in found
-    ]
+    return stored_verdicts(url, line, keys=ShadowKeys)
 
 
 # -- with a whole worker ---------------------------------------------------------------------------------------------
@@ -155,7 +149,7 @@ class ToldEngine(NullEngine):
 
 
 @dataclass(frozen=True)
-class ToldBench(Bench):
+class ToldBuilder(EngineBuilder):
     """Makes such an engine, of whatever bundle."""
 
     told: ToldEngine
@@ -168,7 +162,7 @@ class ToldBench(Bench):
 def shadowing(engine: ToldEngine, sink: ResultSink, *, max_frames: int = 4, max_bytes: int = 10**6) -> Iterator[Shadow]:
     shadow = Shadow(
         {"part": Path("any")},
-        ToldBench("cpu", "torch", 1, engine),
+        ToldBuilder("cpu", "torch", 1, engine),
         sink,
         "w1",
         max_frames=max_frames,

@@ -16,10 +16,10 @@ from model.engine import infer
 from model.images import Image
 from tests.worker.bundles import add_golden, damage, label_of, put_in_place, remade, with_another_trunk
 from tests.worker.processes import eventually
-from worker.recipes import Bench, load_recipes
+from worker.recipes import EngineBuilder, load_recipes
 from worker.shelf import RecipeStatus, Shelf
 
-BENCH = Bench("cpu", "torch", max_batch=2)
+BUILDER = EngineBuilder("cpu", "torch", max_batch=2)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def good_part(parts_root: Path) -> Image:
 
 
 def shelf_of(folder: Path) -> Shelf:
-    return Shelf(folder, load_recipes(folder, (), device="cpu", engine="torch", max_batch=2), BENCH)
+    return Shelf(folder, load_recipes(folder, (), device="cpu", engine="torch", max_batch=2), BUILDER)
 
 
 def look_twice(shelf: Shelf) -> None:
@@ -204,7 +204,7 @@ def test_an_engine_judges_the_same_while_another_is_made_on_its_trunk(
     made: list[str] = []
 
     def make() -> None:
-        made.extend(BENCH.prepare(new).label for new in news)
+        made.extend(BUILDER.prepare(new).label for new in news)
 
     maker = threading.Thread(target=make)
     maker.start()
@@ -218,7 +218,7 @@ def test_an_engine_judges_the_same_while_another_is_made_on_its_trunk(
 
 
 def test_the_thread_takes_in_what_changes_and_ends_when_it_is_asked_to(folder: Path, spare: Path) -> None:
-    shelf = Shelf(folder, shelf_of(folder).recipes, BENCH, every_s=0.05)
+    shelf = Shelf(folder, shelf_of(folder).recipes, BUILDER, every_s=0.05)
     shelf.start()
     try:
         new = remade(folder / "part", spare / "new")
