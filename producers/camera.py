@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from producers.daemon import ExitCode, stop_requested
 from producers.errors import BadFrame, SettingsError
 from producers.gauges import camera_metrics
-from producers.memory import keep_freed_memory
+from producers.memory import collect_garbage_rarely, keep_freed_memory
 from producers.metrics import parse_address
 from producers.publisher import FramePublisher, PublisherSettings
 from producers.push import SCHEME, PushSource
@@ -60,6 +60,7 @@ def run(
     ):
         ends = {"source": source, "work": settings.work, "live": settings.live, "simulated": settings.simulated}
         log.info("publishing", camera=settings.camera, session=publisher.session, **ends)
+        collect_garbage_rarely()
         service.ready()
         service.status(f"publishes {source} at {settings.work}")
         _publish_all(publisher, chosen, stopping)

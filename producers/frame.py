@@ -22,7 +22,7 @@ MAX_PIXEL_BYTES = 512 << 20  # decoded: the largest sensors have half of it
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 Payload = bytes | memoryview
-"""Bytes of a picture; a view where they stay in the memory of the socket that brought them."""
+"""Bytes of a picture; a view where they stay in the memory of the array or the socket that brought them."""
 
 Color = Literal["bgr", "rgb", "mono", "bayer_rggb", "bayer_bggr", "bayer_grbg", "bayer_gbrg"]
 Encoding = Literal["raw", "jpeg", "png"]
@@ -208,7 +208,7 @@ class Frame:
 
     tag: FrameTag
     header: FrameHeader
-    payload: bytes
+    payload: Payload
     captured_mono: float
 
     def stamped(self, *, now: float, attempt: int) -> FrameHeader:
@@ -217,7 +217,9 @@ class Frame:
         return self.header.model_copy(update={"age_us": age_us, "sent_mono_us": int(now * 1e6), "attempt": attempt})
 
 
-def make_frame(tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str] | None = None) -> Frame:
+def make_frame(
+    tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str] | None = None, copy: bool = True
+) -> Frame:
     """A raw frame from pixels, captured now.
 
     Args:
@@ -225,6 +227,7 @@ def make_frame(tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str
         image: `(H, W)` or `(H, W, 1 or 3)`, uint8, or uint16 with one channel.
         color: order of the channels, or the Bayer pattern.
         meta: free strings, 1 KiB in all.
+        copy: whether the pixels are copied; if not, they may not change any more.
 
     Raises:
         BadFrame: the pixels can't be described by a header.
@@ -236,8 +239,14 @@ def make_frame(tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str
         "color": color,
         "meta": meta or {},
     }
-    payload = np.ascontiguousarray(image).astype(image.dtype.newbyteorder("<"), copy=False).tobytes()
-    return _frame(tag, picture, payload)
+    pixels = np.ascontiguousarray(image).astype(image.dtype.newbyteorder("<"), copy=False)
+    return _frame(tag, picture, pixels.tobytes() if copy else _bytes_of(pixels))
+
+
+def _bytes_of(pixels: Image) -> memoryview:
+    """The memory of an array, without a copy: whoever writes to it from here on is told by NumPy."""
+    pixels.flags.writeable = False
+    return memoryview(pixels).cast("B")
 
 
 def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:
@@ -250,7 +259,7 @@ def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:
     return _frame(tag, {name: getattr(picture, name) for name in _PICTURE_FIELDS}, payload)
 
 
-def _frame(tag: FrameTag, picture: dict[str, object], payload: bytes) -> Frame:
+def _frame(tag: FrameTag, picture: dict[str, object], payload: Payload) -> Frame:
     """One validation of the whole header is the only one: it costs more than copying a small picture."""
     stamps = {"age_us": 0, "sent_mono_us": 0, "crc32": crc32(payload)}
     try:

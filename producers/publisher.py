@@ -104,23 +104,26 @@ class FramePublisher:
         trigger: int | None = None,
         view: str | None = None,
         meta: dict[str, str] | None = None,
+        copy: bool = True,
     ) -> FrameId:
         """Publishes one frame, captured now. With policy `block` it waits while retention is full.
 
         Args:
-            image: `(H, W)` or `(H, W, 1 or 3)`, uint8, or uint16 with one channel. It is copied.
+            image: `(H, W)` or `(H, W, 1 or 3)`, uint8, or uint16 with one channel.
             color: order of the channels, or the Bayer pattern from the first row.
             part_id: the part's own identity.
             trigger: the trigger counter.
             view: which view of the part this is.
             meta: free strings, 1 KiB in all.
+            copy: whether the pixels are copied first. If not, nobody may write to them any more: they are sent from
+                where they lie, now and perhaps once more later.
 
         Raises:
             BadFrame: the picture can't be described by a header; no frame was captured.
             PublisherClosed: likewise.
         """
         tag = self._tag(part_id=part_id, trigger=trigger, view=view)
-        frame = make_frame(tag, image, color=color, meta=meta)
+        frame = make_frame(tag, image, color=color, meta=meta, copy=copy)
         self._hand_over(frame, size=len(frame.payload))
         return frame.tag.id
 

@@ -71,7 +71,7 @@ class StoredPicture:
         """
         if self.image is None:
             raise BadFrame("not a picture")
-        return publisher.publish(self.image, color=self.color, part_id=self.part_id)
+        return publisher.publish(self.image, color=self.color, part_id=self.part_id, copy=False)
 
 
 class FolderSource:

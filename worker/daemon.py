@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from producers.daemon import ExitCode, stop_requested
-from producers.memory import keep_freed_memory
+from producers.memory import collect_garbage_rarely, keep_freed_memory
 from producers.service import ServiceManager
 from worker.gauges import worker_metrics
 from worker.health import Health, ServiceReport
@@ -33,6 +33,7 @@ def run(settings: WorkerSettings, opened: Callable[[WorkerSettings], Pipeline] =
     report.start()
     with stop_requested() as stopping, worker_metrics(health, settings), opened(settings) as pipeline:
         show_thread_names()
+        collect_garbage_rarely()
         health.pipeline = pipeline
         pipeline.on_beat = report.beat
         pipeline.serve(until=stopping)

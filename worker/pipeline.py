@@ -5,6 +5,7 @@ batcher and the engine, judging, and the sink's connection. While one batch is i
 is stored. What passes between them is bounded by credit and `hold_verdicts`.
 """
 
+import logging
 import queue
 import time
 import uuid
@@ -76,7 +77,7 @@ class Pipeline:
         self.on_beat: Callable[[], None] = lambda: None
         self.observed = Observed(frozenset(recipes))
         self._infer_batch = self.observed.counting(infer)
-        self._log = log.bind()  # once: what is said of each frame costs nothing unless somebody listens
+        self._log = log.bind()
         self._pace = Pace()
         self._batcher: Batcher[PreparedFrame] = Batcher(
             settings.max_batch, lambda frame: frame.bundle.engine.trunk, self._cost_s
@@ -330,10 +331,10 @@ class Pipeline:
     def _hand_on(self, batch: list[Judged]) -> None:
         self.writer.put_all(batch)
         self.intake.judged([judged.verdict.tag.id for judged in batch])
-        for verdict in (judged.verdict for judged in batch):
-            self._log.debug(
-                "judged", frame=str(verdict.tag.id), decision=verdict.decision.value, reason=verdict.reason.word
-            )
+        if self._log.is_enabled_for(logging.DEBUG):
+            for verdict in (judged.verdict for judged in batch):
+                frame, decision, reason = str(verdict.tag.id), verdict.decision.value, verdict.reason.word
+                self._log.debug("judged", frame=frame, decision=decision, reason=reason)
 
     def _on_stored(self, batch: list[Stored]) -> None:
         now = time.monotonic()

@@ -271,6 +271,26 @@ def test_the_publisher_s_copy_does_not_follow_the_callers_array() -> None:
     assert np.array_equal(decode(frame.header, frame.payload), RGB)
 
 
+@pytest.mark.parametrize(
+    "image",
+    [RGB, RGB[:, ::2], RGB[:, :, 0], RGB.astype(">u2")[:, :, 0]],
+    ids=["colour", "strided", "grey", "big-endian"],
+)
+def test_pixels_that_are_handed_over_are_the_same_on_the_wire_as_copied_ones(image: Image) -> None:
+    color: Color = "mono" if image.ndim == 2 else "rgb"
+    copied, handed_over = (make_frame(a_tag(), image.copy(), color=color, copy=copy) for copy in (True, False))
+    assert bytes(handed_over.payload) == copied.payload
+    assert handed_over.header == copied.header
+
+
+def test_an_array_that_was_handed_over_is_not_copied_and_cannot_be_written_to_by_mistake() -> None:
+    image = RGB.copy()
+    frame = make_frame(a_tag(), image, color="rgb", copy=False)
+    assert np.shares_memory(np.frombuffer(frame.payload, np.uint8), image)
+    with pytest.raises(ValueError, match="read-only"):
+        image[0, 0] = 7
+
+
 def test_a_png_comes_back_exactly_and_as_rgb() -> None:
     header, payload = compressed(RGB[:, :, ::-1], ".png", shape=(6, 8, 3))
     assert np.array_equal(decode(header, payload), RGB)

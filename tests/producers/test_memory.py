@@ -1,4 +1,4 @@
-"""Freed pictures stay with the process, where the C library can be told so."""
+"""Freed pictures stay with the process, where the C library can be told so; what is dead in circles goes in the end."""
 
 import subprocess
 import sys
@@ -31,3 +31,25 @@ def faults(*, told: bool) -> int:
 def test_a_batch_of_pictures_is_allocated_without_page_faults_once_the_first_one_was() -> None:
     kept, returned = faults(told=True), faults(told=False)
     assert kept * 10 < returned, f"{kept} faults where freed memory is kept, {returned} where it isn't"
+
+
+CIRCLES = """
+import gc, weakref
+from producers.memory import collect_garbage_rarely
+class Circle:
+    def __init__(self):
+        self.me = self
+kept = Circle()
+collect_garbage_rarely()
+before = sum(stats["collections"] for stats in gc.get_stats())
+dead = [weakref.ref(Circle()) for _ in range(5000)]
+assert all(ref() is not None for ref in dead), "searched already"
+assert sum(stats["collections"] for stats in gc.get_stats()) == before
+dead += [weakref.ref(Circle()) for _ in range(50_000)]
+assert sum(ref() is None for ref in dead) > 30_000, "never searched"
+assert kept.me is kept
+"""
+
+
+def test_dead_circles_are_searched_for_rarely_and_still_found() -> None:
+    subprocess.run([sys.executable, "-c", CIRCLES], check=True)

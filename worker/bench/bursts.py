@@ -12,7 +12,7 @@ import zmq
 
 from producers.daemon import configure_logging
 from producers.frame import Image
-from producers.memory import keep_freed_memory
+from producers.memory import collect_garbage_rarely, keep_freed_memory
 from producers.publisher import FramePublisher, PublisherSettings
 from worker.bench.child import PATIENCE_S, Child, serve
 from worker.errors import WorkerError
@@ -68,11 +68,12 @@ def publish(settings: PublisherSettings, pipe: Connection) -> None:
     configure_logging("warning")
     keep_freed_memory()  # as `sightline camera` does
     with FramePublisher(settings) as publisher:
+        collect_garbage_rarely()  # likewise
 
         def burst(frames: int) -> int:
             image = picture()
             for _ in range(frames):
-                publisher.publish(image)
+                publisher.publish(image, copy=False)  # as `sightline camera` does, and `push` below
             return publisher.drain(PATIENCE_S)
 
         serve(pipe, burst)
