@@ -1,0 +1,95 @@
+"""What Redis says of a stream, in our own words: entries, ids, how far it goes and what it has lost. Pure."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from producers.errors import SettingsError
+
+
+class EntryId(NamedTuple):
+    """An entry's id: milliseconds of Redis's clock when it was stored, and a count within them."""
+
+    ms: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.count}"
+
+
+BEGINNING = EntryId(0, 0)
+Entry = tuple[bytes | None, dict[bytes, bytes]]
+"""An id and its fields. Without fields it was pending and is trimmed; Redis 6.2 may not even tell its id."""
+
+
+def entry_id(text: bytes | str) -> EntryId:
+    """An id as it came from Redis."""
+    ms, _, count = (text.decode() if isinstance(text, bytes) else text).partition("-")
+    return EntryId(int(ms), int(count or 0))
+
+
+def start_id(start: str) -> EntryId:
+    """An id as a person wrote it.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    ms, _, count = start.partition("-")
+    if not (
+        ms.isascii() and ms.isdigit() and len(start) <= 41 and (not count or (count.isascii() and count.isdigit()))
+    ):
+        raise SettingsError(f"{start[:50]!r} is no place to begin: now, 0 for the oldest, or an entry's id like 1700-0")
+    return entry_id(start)
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """A stream at one moment.
+
+    Attributes:
+        length: entries that are there.
+        first: id of the first of them; None: there is none.
+        last: the highest id ever given; an entry of that id need not be there any more.
+        added: entries ever added; None: Redis 6.2 does not tell.
+        deleted: the highest id that was trimmed or deleted; None: Redis 6.2 does not tell.
+    """
+
+    length: int = 0
+    first: EntryId | None = None
+    last: EntryId = BEGINNING
+    added: int | None = None
+    deleted: EntryId | None = None
+
+    @classmethod
+    def of(cls, info: dict[str, Any]) -> "StreamState":
+        """What XINFO STREAM says."""
+        first, deleted = info["first-entry"], info.get("max-deleted-entry-id")
+        return cls(
+            length=info["length"],
+            first=entry_id(first[0]) if first else None,
+            last=entry_id(info["last-generated-id"]),
+            added=info.get("entries-added"),
+            deleted=entry_id(deleted) if deleted is not None else None,
+        )
+
+    @property
+    def before_first(self) -> int | None:
+        """Entries that were added and are gone, all before the first that is there; None: Redis 6.2 does not tell."""
+        return None if self.added is None else self.added - self.length
+
+    def behind_is_gone(self, last: EntryId) -> bool:
+        """Whether entries after `last` are, or on Redis 6.2 may be, gone. Nothing is gone for who is at the end."""
+        if last >= self.last:
+            return False
+        if self.first is None:
+            return True
+        return self.first > last if self.deleted is None else self.deleted > last
+
+
+def entries_of(answer: Any) -> list[Entry]:
+    """The entries of the one stream asked for; RESP3 answers a mapping, RESP2 a list."""
+    if not answer:
+        return []
+    if isinstance(answer, dict):
+        (batches,) = answer.values()
+        return cast(list[Entry], batches[0] if batches and isinstance(batches[0], list) else batches)
+    return cast(list[Entry], answer[0][1])
