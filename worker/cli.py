@@ -21,7 +21,7 @@ import model.cli.trust
 import producers.cli
 import producers.keys_cli
 from producers.daemon import ExitCode
-from worker import recipe_cli
+from worker import audit_cli, recipe_cli
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
 from worker.bench.cli_line import line, soak
@@ -241,6 +241,7 @@ for function in (
     producers.cli.camera,
     worker,
     subscribe,
+    audit_cli.audit,
     check,
     producers.cli.parts,
     model.cli.train.train,

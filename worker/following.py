@@ -103,5 +103,5 @@ class Following(Reading):
         if known is not None and self._ordinal is not None:
             if self._ordinal > known:
                 self._tell_trimmed(self._ordinal - known)
-        elif last != BEGINNING and state.behind_is_gone(last):
-            self._tell_trimmed(None, certain=state.deleted is not None or state.first is None)
+        elif last != BEGINNING and state.may_lack(last):
+            self._tell_trimmed(None, certain=state.first is None)

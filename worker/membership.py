@@ -146,9 +146,9 @@ class Membership(Reading):
             self._joined = False
             raise ResultsUnavailable(f"NOGROUP {self.group}")
         place = entry_id(mine["last-delivered-id"])
-        if place in (BEGINNING, self._told) or not state.behind_is_gone(place):
+        read, before = mine.get("entries-read"), state.before_first
+        gone = before - read if read is not None and before is not None else None
+        if place in (BEGINNING, self._told) or not state.may_lack(place) or gone == 0:
             return
         self._told = place
-        read, before = mine.get("entries-read"), state.before_first
-        count = before - read if read is not None and before is not None else None
-        self._tell_trimmed(count, certain=state.deleted is not None or state.first is None)
+        self._tell_trimmed(gone, certain=gone is not None or state.first is None)

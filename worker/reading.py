@@ -131,7 +131,7 @@ class Reading:
             if "no such key" not in str(error):
                 raise
             self._answered()
-            return StreamState(last=BEGINNING, added=0, deleted=BEGINNING)
+            return StreamState(last=BEGINNING, added=0)
         return StreamState.of(info)
 
     def _due(self) -> bool:
@@ -185,7 +185,7 @@ class Reading:
             number = "verdicts, how many can't be told," if count is None else f"{count} verdicts"
             text = f"{number} were trimmed from {self.key} before they were read"
         else:
-            text = f"verdicts may have been trimmed from {self.key} before they were read: Redis 6.2 can't tell"
+            text = f"verdicts may have been trimmed from {self.key} before they were read: Redis can't tell"
         self._say(NoticeKind.TRIMMED, text, count=count)
 
     def _say(self, kind: NoticeKind, text: str, *, count: int | None = None, entry: str = "") -> None:

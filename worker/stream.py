@@ -50,25 +50,22 @@ class StreamState:
         first: id of the first of them; None: there is none.
         last: the highest id ever given; an entry of that id need not be there any more.
         added: entries ever added; None: Redis 6.2 does not tell.
-        deleted: the highest id that was trimmed or deleted; None: Redis 6.2 does not tell.
     """
 
     length: int = 0
     first: EntryId | None = None
     last: EntryId = BEGINNING
     added: int | None = None
-    deleted: EntryId | None = None
 
     @classmethod
     def of(cls, info: dict[str, Any]) -> "StreamState":
         """What XINFO STREAM says."""
-        first, deleted = info["first-entry"], info.get("max-deleted-entry-id")
+        first = info["first-entry"]
         return cls(
             length=info["length"],
             first=entry_id(first[0]) if first else None,
             last=entry_id(info["last-generated-id"]),
             added=info.get("entries-added"),
-            deleted=entry_id(deleted) if deleted is not None else None,
         )
 
     @property
@@ -76,13 +73,12 @@ class StreamState:
         """Entries that were added and are gone, all before the first that is there; None: Redis 6.2 does not tell."""
         return None if self.added is None else self.added - self.length
 
-    def behind_is_gone(self, last: EntryId) -> bool:
-        """Whether entries after `last` are, or on Redis 6.2 may be, gone. Nothing is gone for who is at the end."""
-        if last >= self.last:
-            return False
-        if self.first is None:
-            return True
-        return self.first > last if self.deleted is None else self.deleted > last
+    def may_lack(self, last: EntryId) -> bool:
+        """Whether entries after `last` may be gone: the first that is there lies beyond it. Ids alone tell no more.
+
+        For who is at the end nothing is gone; where nothing is there at all, what came after `last` certainly is.
+        """
+        return last < self.last and (self.first is None or self.first > last)
 
 
 def entries_of(answer: Any) -> list[Entry]:
