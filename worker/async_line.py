@@ -53,7 +53,7 @@ class AsyncServer:
             with redis_errors(self.url):
                 return await command(self._redis)
         except ResultsUnavailable as error:
-            pool = self._redis.connection_pool
+            pool: Any = self._redis.connection_pool
             await pool.disconnect()
             if self._home:
                 host, port = error.node or (self._home["host"], self._home["port"])

@@ -10,17 +10,16 @@ from typing import Any
 
 from worker.async_line import AsyncServer
 from worker.errors import ResultsUnavailable
-from worker.reader import TIMEOUT_S, Wanted
+from worker.reader import TIMEOUT_S, LineReader
 from worker.reading import Ask, Pause, Steps
 from worker.verdict import Decision, Verdict
 
 
-class AsyncResultReader(Wanted):
-    """Reads the result stream. One task at a time, one event loop. Arguments: `worker.reader.Wanted`."""
+class AsyncResultReader(LineReader[AsyncServer]):
+    """Reads the result stream. One task at a time, one event loop. Arguments: `worker.reader.LineReader`."""
 
-    def __init__(self, url: str, line: str, **more: Any) -> None:
-        super().__init__(url, line, **more)
-        self._server = AsyncServer(url, timeout_s=TIMEOUT_S)
+    def _connection(self, url: str) -> AsyncServer:
+        return AsyncServer(url, timeout_s=TIMEOUT_S)
 
     async def reach(self) -> None:
         """As `ResultReader.reach`."""

@@ -6,7 +6,7 @@ from producers.frame import FrameId
 from worker.audit import WINDOW, Audit, SessionTally
 from worker.errors import ResultError, ResultsUnavailable
 from worker.line import LineKeys, Server
-from worker.stream import BEGINNING, EntryId, StreamState, entries_of, entry_id
+from worker.stream import BEGINNING, Entry, EntryId, StreamState, entries_of, entry_id
 from worker.verdict import Verdict
 
 PAGE = 500  # entries a read: about a megabyte with their maps
@@ -56,8 +56,7 @@ class Auditor:
     def _read_all(self, after: EntryId) -> None:
         end = self._end()
         while after < end:
-            place = {self.keys.results: str(after)}
-            entries = entries_of(self._server.ask(lambda client, place=place: client.xread(place, count=PAGE)))
+            entries = self._page(after)
             for entry, fields in entries:
                 after = entry_id(entry or b"0")
                 if after > end:
@@ -65,6 +64,9 @@ class Auditor:
                 self._add(after, fields)
             if not entries:
                 return
+
+    def _page(self, after: EntryId) -> list[Entry]:
+        return entries_of(self._server.ask(lambda client: client.xread({self.keys.results: str(after)}, count=PAGE)))
 
     def _end(self) -> EntryId:
         try:

@@ -8,8 +8,9 @@ With asyncio: `worker.async_reader`.
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from worker.errors import ResultsUnavailable
 from worker.following import Following
@@ -19,11 +20,13 @@ from worker.notice import Notice, log_notice
 from worker.reading import Ask, Pause, Steps, Wishes
 from worker.verdict import Decision, Verdict
 
+S = TypeVar("S")
+
 TIMEOUT_S = 5.0  # longer than any BLOCK
 
 
-class Wanted:
-    """What both readers, this one and its asyncio twin, are told, and how each way of reading begins.
+class LineReader(ABC, Generic[S]):
+    """What both readers, the blocking one and its asyncio twin, are told, and how each way of reading begins.
 
     Args:
         url: of Redis.
@@ -31,6 +34,9 @@ class Wanted:
         say: told of everything that is no verdict: entries that can't be read, outages, losses. By default the log.
         patience_s: how long Redis may be away; by default for ever.
         keys: where the verdicts lie; by default `LineKeys`.
+
+    Raises:
+        ResultsUnavailable: the URL can't be read. Nothing is connected yet.
     """
 
     def __init__(
@@ -44,7 +50,12 @@ class Wanted:
     ) -> None:
         self.url = url
         self.keys = keys(line)
+        self._server = self._connection(url)
         self._say, self._patience_s = say, patience_s
+
+    @abstractmethod
+    def _connection(self, url: str) -> S:
+        """Of its own kind; not dialled yet."""
 
     def _following(self, start: str, **wishes: Any) -> Steps[None]:
         return Following(self.keys.results, start, self._wishes(**wishes)).steps()
@@ -65,12 +76,11 @@ class Wanted:
         return Wishes(say=self._say, patience_s=self._patience_s, **wishes)
 
 
-class ResultReader(Wanted):
-    """Reads the result stream. One thread at a time. Arguments: `Wanted`."""
+class ResultReader(LineReader[Server]):
+    """Reads the result stream. One thread at a time. Arguments: `LineReader`."""
 
-    def __init__(self, url: str, line: str, **more: Any) -> None:
-        super().__init__(url, line, **more)
-        self._server = Server(url, timeout_s=TIMEOUT_S)
+    def _connection(self, url: str) -> Server:
+        return Server(url, timeout_s=TIMEOUT_S)
 
     def reach(self) -> None:
         """Sees that Redis is there, for programs that would rather end at the start than wait.

@@ -10,10 +10,10 @@ class EntryId(NamedTuple):
     """An entry's id: milliseconds of Redis's clock when it was stored, and a count within them."""
 
     ms: int
-    count: int
+    nth: int
 
     def __str__(self) -> str:
-        return f"{self.ms}-{self.count}"
+        return f"{self.ms}-{self.nth}"
 
 
 BEGINNING = EntryId(0, 0)

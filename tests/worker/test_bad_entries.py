@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from worker.verdict import Verdict
 __all__ = ["readers"]
 
 TORN = PNG[:40] + bytes(len(PNG) - 40)  # its first chunk is whole
-BAD = {
+BAD: dict[str, dict[Any, Any]] = {
     "foreign": {"hello": "world"},
     "foreign bytes": {b"\xff\xfe": b"\xff"},
     "no map": fields_of(verdict(1), map=b"GIF89a not a PNG"),
