@@ -52,7 +52,7 @@ def test_sockets_live_in_few_places(path: Path) -> None:
             "worker/check.py",
             "worker/bench/bursts.py",
         },
-        "redis": {"worker/line.py", "worker/reader.py"},
+        "redis": {"worker/line.py", "worker/async_line.py"},
     }
     for library, places in allowed.items():
         assert library not in imported(path) or name in places

@@ -10,7 +10,8 @@ In the order of the flow:
 - `verdict`   the one record a frame ends as
 - `sink`      writes each verdict once
 - `pipeline`  the worker: all of the above, in one process
-- `reader`    follows the verdicts; needs no torch
+- `reader`    follows the verdicts, alone or in a group; needs no torch. `async_reader` is its twin
+- `audit`     finds frames without a verdict, and frames with two
 - `heatmap`   an anomaly map as a small PNG, and as a picture for people
 - `demo`      the whole line on one machine, in a minute
 - `check`     settings and connections, tried one by one

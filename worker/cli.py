@@ -21,7 +21,7 @@ import model.cli.trust
 import producers.cli
 import producers.keys_cli
 from producers.daemon import ExitCode
-from worker import recipe_cli
+from worker import audit_cli, recipe_cli
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
 from worker.bench.cli_line import line, soak
@@ -152,30 +152,40 @@ def subscribe(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     maps: Annotated[Path | None, typer.Option(help="Folder for heat maps, one PNG a verdict that has one.")] = None,
+    camera: Annotated[list[str] | None, typer.Option(help="Only of this camera; may be given again.")] = None,
+    decision: Annotated[str | None, typer.Option(help="Only these: pass or fail.")] = None,
     shadow: Annotated[bool, typer.Option("--shadow", help="Shadow verdicts, not those for the gate.")] = False,
 ) -> int:
-    """Follow the verdicts of a line. Ctrl-C ends it."""
+    """Follow the verdicts of a line. Ctrl-C ends it.
+
+    It ends at once if Redis is not there at the start; later it waits for Redis, and says so. What it has to say
+    besides verdicts (outages, losses, entries that can't be read) goes to standard error, with --json among the
+    verdicts, as an object with the one key "notice".
+    """
     from producers.daemon import stop_requested
+    from producers.errors import SettingsError
     from worker.line import LineKeys, ShadowKeys
     from worker.reader import ResultReader
     from worker.subscribe import Printer, default_consumer
+    from worker.verdict import Decision
 
+    if decision not in (None, *Decision):
+        raise SettingsError(f"--decision is pass or fail, not {decision}")
     printer = Printer(as_json=as_json, maps=maps)
-    reader = ResultReader(
-        redis,
-        line,
-        unreadable=lambda error: print(f"skipped: {error}", file=sys.stderr),
-        keys=ShadowKeys if shadow else LineKeys,
-    )
+    reader = ResultReader(redis, line, say=printer.say, keys=ShadowKeys if shadow else LineKeys)
+    reader.reach()
+    wishes: dict[str, Any] = {"cameras": camera or (), "decision": Decision(decision) if decision else None}
     with stop_requested() as stopping:
 
         def over() -> bool:
             return stopping() or printer.shown == count
 
         if group:
-            verdicts = reader.follow_group(group, consumer or default_consumer(), start=start or "0", until=over)
+            verdicts = reader.follow_group(
+                group, consumer or default_consumer(), start=start or "0", until=over, **wishes
+            )
         else:
-            verdicts = reader.follow(start=start or "now", until=over)
+            verdicts = reader.follow(start=start or "now", until=over, **wishes)
         for verdict in verdicts:
             printer.show(verdict)
     reader.close()
@@ -231,6 +241,7 @@ for function in (
     producers.cli.camera,
     worker,
     subscribe,
+    audit_cli.audit,
     check,
     producers.cli.parts,
     model.cli.train.train,

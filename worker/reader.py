@@ -2,31 +2,41 @@
 
 for verdict in ResultReader("redis://127.0.0.1:6379/0", "line").follow():
     print(verdict.tag.part_id, verdict.decision)
+
+With asyncio: `worker.async_reader`.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Generic, TypeVar
 
-import redis
-
-from worker.errors import ResultError
+from worker.errors import ResultsUnavailable
+from worker.following import Following
 from worker.line import LineKeys, Server
-from worker.verdict import Verdict
+from worker.membership import Membership
+from worker.notice import Notice, log_notice
+from worker.reading import Ask, Pause, Steps, Wishes
+from worker.verdict import Decision, Verdict
 
-BLOCK_MS = 500
+S = TypeVar("S")
+
 TIMEOUT_S = 5.0  # longer than any BLOCK
 
-Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
-
-class ResultReader:
-    """Reads the result stream. One thread at a time.
+class LineReader(ABC, Generic[S]):
+    """What both readers, the blocking one and its asyncio twin, are told, and how each way of reading begins.
 
     Args:
         url: of Redis.
         line: name of the line.
-        unreadable: told of each entry that is not a verdict; it is skipped.
-        keys: where they lie; by default `LineKeys`.
+        say: told of everything that is no verdict: entries that can't be read, outages, losses. By default the log.
+        patience_s: how long Redis may be away; by default for ever.
+        keys: where the verdicts lie; by default `LineKeys`.
+
+    Raises:
+        ResultsUnavailable: the URL can't be read. Nothing is connected yet.
     """
 
     def __init__(
@@ -34,31 +44,76 @@ class ResultReader:
         url: str,
         line: str,
         *,
-        unreadable: Callable[[ResultError], None] = lambda error: None,
+        say: Callable[[Notice], None] = log_notice,
+        patience_s: float = math.inf,
         keys: Callable[[str], LineKeys] = LineKeys,
     ) -> None:
         self.url = url
         self.keys = keys(line)
-        self._server = Server(url, timeout_s=TIMEOUT_S)
-        self._unreadable = unreadable
+        self._server = self._connection(url)
+        self._say, self._patience_s = say, patience_s
 
-    def follow(self, *, start: str = "now", until: Callable[[], bool] = lambda: False) -> Iterator[Verdict]:
-        """Every verdict from `start` on, in the order in which they were stored, for ever.
+    @abstractmethod
+    def _connection(self, url: str) -> S:
+        """Of its own kind; not dialled yet."""
+
+    def _following(self, start: str, **wishes: Any) -> Steps[None]:
+        return Following(self.keys.results, start, self._wishes(**wishes)).steps()
+
+    def _membership(
+        self, group: str, consumer: str, *, start: str, abandoned_after_s: float, **wishes: Any
+    ) -> Steps[None]:
+        return Membership(
+            self.keys.results,
+            group,
+            consumer,
+            start=start,
+            abandoned_after_s=abandoned_after_s,
+            wishes=self._wishes(**wishes),
+        ).steps()
+
+    def _wishes(self, **wishes: Any) -> Wishes:
+        return Wishes(say=self._say, patience_s=self._patience_s, **wishes)
+
+
+class ResultReader(LineReader[Server]):
+    """Reads the result stream. One thread at a time. Arguments: `LineReader`."""
+
+    def _connection(self, url: str) -> Server:
+        return Server(url, timeout_s=TIMEOUT_S)
+
+    def reach(self) -> None:
+        """Sees that Redis is there, for programs that would rather end at the start than wait.
+
+        Raises:
+            ResultsUnavailable: it is not.
+        """
+        self._server.ask(lambda client: client.ping())
+
+    def follow(
+        self,
+        *,
+        start: str = "now",
+        until: Callable[[], bool] = lambda: False,
+        cameras: Collection[str] = (),
+        decision: Decision | None = None,
+    ) -> Iterator[Verdict]:
+        """Every verdict from `start` on, each frame's once, in the order in which they were stored, for ever.
+
+        A stream that is gone, or has lost its end, is read again from where this began, or from its start; what has
+        been handed out already is left out (`worker.remembered` says how much is remembered).
 
         Args:
             start: `now`, `0` for the oldest there is, or an entry's id (exclusive).
-            until: asked at least twice a second, and after each verdict, whether to end.
+            until: asked at least twice a second while Redis answers, and after each verdict, whether to end.
+            cameras: only of these; by default of all.
+            decision: only these; by default both.
 
         Raises:
-            ResultsUnavailable: Redis is not there.
+            SettingsError: `start` is no place.
+            ResultsUnavailable: Redis was away for longer than `patience_s`, or refuses what only a person can change.
         """
-        last = self._newest() if start == "now" else start
-        while not until():
-            for entry, fields in self._after(last):
-                last = entry.decode()
-                yield from self._verdict(entry, fields)
-                if until():
-                    return
+        return self._run(self._following(start, until=until, cameras=cameras, decision=decision))
 
     def follow_group(
         self,
@@ -67,84 +122,53 @@ class ResultReader:
         *,
         start: str = "0",
         until: Callable[[], bool] = lambda: False,
+        cameras: Collection[str] = (),
+        decision: Decision | None = None,
         abandoned_after_s: float = 60.0,
     ) -> Iterator[Verdict]:
         """Every verdict once among all consumers of a group.
 
         A verdict counts as read when the next one is asked for. One that was handed to a consumer which then died is
-        handed out again: at once to a consumer of the same name, to any other after a while.
+        handed out again, marked `redelivered`: at once to a consumer of the same name, to any other after a while.
+        What a filter leaves out counts as read by the whole group: filter alike in all of its readers.
 
         Args:
             group: created where it isn't there yet.
             consumer: name of this reader, its own within the group.
             start: where a new group begins: `0`, `now` or an entry's id.
-            until: asked at least twice a second, and after each verdict, whether to end.
-            abandoned_after_s: a verdict that its consumer has not finished for so long is handed to another.
+            until: asked at least twice a second while Redis answers, and after each verdict, whether to end.
+            cameras: only of these; by default of all.
+            decision: only these; by default both.
+            abandoned_after_s: a verdict that its consumer has not finished for so long is handed to another, even if
+                that consumer is only slow.
 
         Raises:
-            ResultsUnavailable: Redis is not there.
+            SettingsError: `start` is no place.
+            ResultsUnavailable: Redis was away for longer than `patience_s`, or refuses what only a person can change.
         """
-        self._create_group(group, "$" if start == "now" else start)
-        unfinished = True  # first what a consumer of this name was given and did not finish, then what is new
-        while not until():
-            entries = self._next_in_group(group, consumer, unfinished=unfinished, abandoned_after_s=abandoned_after_s)
-            unfinished = unfinished and bool(entries)
-            for entry, fields in entries:
-                yield from self._verdict(entry, fields)
-                self._acknowledge(group, entry)
-
-    def _next_in_group(self, group: str, consumer: str, *, unfinished: bool, abandoned_after_s: float) -> Entries:
-        """At most one entry: whatever is fetched beyond the next is out of everybody else's reach."""
-        key = self.keys.results
-        after = "0" if unfinished else ">"
-        entries = _entries(
-            self._server.ask(lambda client: client.xreadgroup(group, consumer, {key: after}, count=1, block=BLOCK_MS))
-        )
-        if entries or unfinished:
-            return entries
-        idle_ms = int(abandoned_after_s * 1000)
-        claimed: Any = self._server.ask(lambda client: client.xautoclaim(key, group, consumer, idle_ms, count=1))
-        return cast(Entries, claimed[1])
+        wishes = {"until": until, "cameras": cameras, "decision": decision}
+        return self._run(self._membership(group, consumer, start=start, abandoned_after_s=abandoned_after_s, **wishes))
 
     def close(self) -> None:
         """Closes the connection."""
         self._server.close()
 
-    def _after(self, last: str) -> Entries:
-        key = self.keys.results
-        return _entries(self._server.ask(lambda client: client.xread({key: last}, count=100, block=BLOCK_MS)))
-
-    def _acknowledge(self, group: str, entry: bytes) -> None:
-        self._server.ask(lambda client: client.xack(self.keys.results, group, entry))
-
-    def _newest(self) -> str:
-        newest = cast(Entries, self._server.ask(lambda client: client.xrevrange(self.keys.results, count=1)))
-        return newest[0][0].decode() if newest else "0-0"
-
-    def _create_group(self, group: str, start: str) -> None:
-        """Creates the group where it isn't there yet; a reader beside this one may have been first."""
-
-        def create(client: "redis.Redis") -> None:
+    def _run(self, steps: Steps[None]) -> Iterator[Verdict]:
+        """Carries steps out, with blocking I/O."""
+        answer: Any = None
+        failure: ResultsUnavailable | None = None
+        while True:
             try:
-                client.xgroup_create(self.keys.results, group, id=start, mkstream=True)
-            except redis.ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-
-        self._server.ask(create)
-
-    def _verdict(self, entry: bytes, fields: dict[bytes, bytes]) -> Iterator[Verdict]:
-        try:
-            yield Verdict.from_fields(entry.decode(), {key.decode(): value for key, value in fields.items()})
-        except ResultError as error:
-            self._unreadable(error)
-
-
-def _entries(answer: Any) -> Entries:
-    """The entries of the one stream asked for; RESP3 answers a mapping, RESP2 a list."""
-    if not answer:
-        return []
-    if isinstance(answer, dict):
-        (batches,) = answer.values()
-        return cast(Entries, batches[0] if batches and isinstance(batches[0], list) else batches)
-    return cast(Entries, answer[0][1])
+                step = steps.throw(failure) if failure else steps.send(answer)
+            except StopIteration:
+                return
+            answer = failure = None
+            if isinstance(step, Ask):
+                try:
+                    answer = self._server.ask(step.send)
+                except ResultsUnavailable as error:
+                    failure = error
+            elif isinstance(step, Pause):
+                time.sleep(step.seconds)
+            else:
+                yield step

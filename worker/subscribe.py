@@ -3,12 +3,16 @@
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from model.picture import paint, write_png
+from worker.errors import ResultError
 from worker.heatmap import severity_map
+from worker.notice import Notice, NoticeKind
 from worker.verdict import Verdict
 
 
@@ -37,12 +41,28 @@ class Printer:
             print(json.dumps(verdict.to_json()), flush=True)
         else:
             self._console.print(line(verdict))
-        if self._maps is not None and verdict.map is not None:
-            height, width = verdict.map.size
+        if self._maps is not None:
+            self._write_map(self._maps, verdict)
+
+    def say(self, notice: Notice) -> None:
+        """Prints what the reader has to say besides: among the JSON, or on standard error."""
+        if self._as_json:
+            print(json.dumps(notice.to_json()), flush=True)
+        else:
+            print(notice.text, file=sys.stderr, flush=True)
+
+    def _write_map(self, folder: Path, verdict: Verdict) -> None:
+        if verdict.map is None:
+            return
+        height, width = verdict.map.size
+        try:
             severity = severity_map(verdict, height=height, width=width)
-            if severity is not None:
-                name = f"{verdict.tag.camera}_{verdict.tag.session[:8]}_{verdict.tag.seq:08d}.png"
-                write_png(self._maps / name, paint(severity))
+        except ResultError as error:
+            self.say(Notice(NoticeKind.UNREADABLE, f"{verdict.tag.id}: {error}", entry=verdict.entry))
+            return
+        if severity is not None:
+            name = f"{verdict.tag.camera}_{verdict.tag.session[:8]}_{verdict.tag.seq:08d}.png"
+            write_png(folder / name, paint(severity))
 
 
 def default_consumer() -> str:
@@ -54,6 +74,8 @@ def line(verdict: Verdict) -> str:
     """A verdict in one line, with console markup."""
     word = "[green]pass[/]" if verdict.passed else f"[red]fail {verdict.reason.word}[/]"
     severity = "" if verdict.severity is None else f"  severity {verdict.severity:.2f}"
-    part = f"  {verdict.tag.part_id}" if verdict.tag.part_id else ""
+    part = f"  {escape(verdict.tag.part_id)}" if verdict.tag.part_id else ""
     simulated = "  (simulated)" if verdict.tag.simulated else ""
-    return f"{verdict.tag.camera} {verdict.tag.seq:6}  {word}{severity}{part}{simulated}  {verdict.note}".rstrip()
+    again = "  (redelivered)" if verdict.redelivered else ""
+    note = escape(verdict.note)
+    return f"{verdict.tag.camera} {verdict.tag.seq:6}  {word}{severity}{part}{simulated}{again}  {note}".rstrip()

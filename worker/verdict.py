@@ -4,15 +4,25 @@ No torch and no Redis in here: a reader beside a PLC imports it.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from producers.encoded import encoded_shape
+from producers.errors import BadFrame
 from producers.frame import FrameTag
 from worker.errors import ResultError
+
+if TYPE_CHECKING:  # `worker.heatmap` imports this module, and a reader that wants no pictures imports neither
+    from model.anomaly_map import Grid
+    from model.picture import Image, Picture
+
+Cells = Annotated[int, Field(ge=1, le=4096)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Decision(StrEnum):
@@ -73,9 +83,9 @@ class MapImage(BaseModel):
     png: bytes
     low: float
     high: float
-    shape: tuple[int, int]
-    size: tuple[int, int]
-    box: tuple[float, float, float, float]
+    shape: tuple[Cells, Cells]
+    size: tuple[Cells, Cells]
+    box: tuple[Finite, Finite, Finite, Finite]
 
 
 class Verdict(BaseModel):
@@ -97,6 +107,7 @@ class Verdict(BaseModel):
         latency_us: microseconds by stage: `wire, queue, prepare, infer, judge, store`.
         worker: name of the worker that wrote it.
         entry: id in the stream; empty before it is stored.
+        redelivered: it may have been handled already, by a reader of the group that died before it could say so.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -116,11 +127,42 @@ class Verdict(BaseModel):
     latency_us: dict[str, int] = {}
     worker: str
     entry: str = ""
+    redelivered: bool = False
 
     @property
     def passed(self) -> bool:
-        """True only for an explicit pass."""
-        return self.decision is Decision.PASS and self.reason is Reason.OK
+        """True only for an explicit pass with a score that is entitled to it."""
+        return self.decision is Decision.PASS and self.reason is Reason.OK and self._entitled
+
+    @property
+    def _entitled(self) -> bool:
+        """Whether score and threshold are finite, and the score is not above the threshold."""
+        if self.score is None or self.threshold is None:
+            return False
+        return math.isfinite(self.score) and math.isfinite(self.threshold) and self.score <= self.threshold
+
+    def anomaly_map(self, height: int, width: int) -> "Grid | None":
+        """The smooth anomaly map in frame pixels, `(height, width)` float32 scores; None if there is none.
+
+        Raises:
+            ResultError: the stored map is damaged.
+        """
+        from worker.heatmap import smooth_map
+
+        return smooth_map(self, height=height, width=width)
+
+    def overlay(self, frame: "Image") -> "Picture":
+        """The frame with what is anomalous glowing on it and a box around each defect: `(H, W, 3)` uint8 BGR.
+
+        Args:
+            frame: `(H, W)` grey or `(H, W, 3)` BGR, uint8 or uint16; it is not changed.
+
+        Raises:
+            ResultError: the stored map is damaged.
+        """
+        from worker.heatmap import overlay
+
+        return overlay(self, frame)
 
     def to_fields(self) -> dict[str, str | bytes]:
         """The stream entry's fields. What does not apply is an empty string.
@@ -175,7 +217,7 @@ class Verdict(BaseModel):
         """
         try:
             text = {key: value.decode() for key, value in fields.items() if key != "map"}
-            return cls(
+            verdict = cls(
                 tag=_tag(text),
                 decision=Decision(text["decision"]),
                 reason=Reason(int(text["reason_code"])),
@@ -192,13 +234,19 @@ class Verdict(BaseModel):
                 worker=text["worker"],
                 entry=entry,
             )
-        except (KeyError, ValueError) as error:
-            raise ResultError(f"entry {entry} can't be read as a verdict: {str(error).splitlines()[0]}") from error
+        except (KeyError, ValueError, BadFrame, RecursionError) as error:
+            raise ResultError(f"entry {entry} can't be read as a verdict: {_sentence(error)}") from error
+        if verdict.decision is Decision.PASS and not verdict.passed:
+            scores = f"reason {verdict.reason.word}, score {verdict.score}, threshold {verdict.threshold}"
+            raise ResultError(f"entry {entry} claims a pass that it is not entitled to: {scores}")
+        return verdict
 
     def to_json(self) -> dict[str, Any]:
-        """For machines: the entry's fields by their stored names, the map left out."""
+        """For machines: the entry's fields by their stored names, the map left out. Null where a number is none."""
         flat = self.tag.model_dump()
         rest = self.model_dump(exclude={"tag", "map", "reason"})
+        for name in ("score", "threshold", "severity"):
+            rest[name] = rest[name] if rest[name] is not None and math.isfinite(rest[name]) else None
         named = {"id": str(self.tag.id), "reason": self.reason.word, "reason_code": int(self.reason)}
         return {**flat, **rest, **named, "decision": self.decision.value}
 
@@ -223,6 +271,8 @@ def _map(text: Mapping[str, str], png: bytes) -> MapImage | None:
     if not png:
         return None
     shape, size, box = (json.loads(text[key]) for key in ("map_shape", "map_size", "map_box"))
+    if encoded_shape(png, "png") != tuple(shape):
+        raise ValueError(f"its map is not a PNG of {shape}")
     return MapImage(png=png, low=float(text["map_lo"]), high=float(text["map_hi"]), shape=shape, size=size, box=box)
 
 
@@ -237,3 +287,13 @@ def _text(value: float | int | None) -> str:
 
 def _number(text: str) -> float | None:
     return float(text) if text else None
+
+
+def _sentence(error: Exception) -> str:
+    """What is wrong, on one line of a length that a log bears: the entry may hold anything."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    if isinstance(error, KeyError):
+        return f"it has no field {error}"
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -3,6 +3,7 @@
 import math
 import uuid
 
+import cv2
 import numpy as np
 
 from producers.frame import Frame, FrameHeader, FrameTag, make_frame
@@ -10,6 +11,7 @@ from worker.batcher import ReceivedFrame
 from worker.verdict import Decision, MapImage, Reason, RegionBox, Verdict
 
 SESSION = str(uuid.UUID(int=7))
+PNG = cv2.imencode(".png", np.arange(784, dtype=np.uint16).astype(np.uint8).reshape(28, 28))[1].tobytes()
 
 
 def tag(seq: int = 0, *, session: object = SESSION, camera: object = "cam1", **more: object) -> FrameTag:
@@ -46,7 +48,7 @@ def verdict(seq: int = 0, *, valid_until_us: int | None = None, passed: bool = T
         score=-0.25 if passed else 0.5,
         threshold=0.125,
         severity=0.5 if passed else 2.0,
-        map=MapImage(png=b"\x89PNG\xff\x00", low=-1.0, high=0.5, shape=(28, 28), size=(224, 224), box=(0, 0, 6, 4)),
+        map=MapImage(png=PNG, low=-1.0, high=0.5, shape=(28, 28), size=(224, 224), box=(0, 0, 6, 4)),
         regions=() if passed else (RegionBox(box=(1, 1, 2, 2), area=4, severity=2.0),),
         model="part@0123456789ab",
         inspected_ns=1_700_000_000_500_000_000,

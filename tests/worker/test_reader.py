@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from tests.worker.frames import verdict
-from worker.errors import ResultError, ResultsUnavailable
+from worker.errors import ResultsUnavailable
 from worker.line import LineKeys
+from worker.notice import Notice, NoticeKind
 from worker.reader import ResultReader
 from worker.sink import Judged, ResultSink
 from worker.verdict import Verdict
@@ -150,15 +151,15 @@ def test_an_entry_that_is_no_verdict_is_told_and_skipped(written: Writer) -> Non
     written.store(0)
     redis.Redis.from_url(written.url).xadd(LineKeys(written.line).results, {"hello": "world"})
     written.store(1)
-    told: list[ResultError] = []
-    reader = ResultReader(written.url, written.line, unreadable=told.append)
+    told: list[Notice] = []
+    reader = ResultReader(written.url, written.line, say=told.append)
     assert seqs(reader.follow(start="0"), 2) == [0, 1]
-    assert len(told) == 1
+    assert [notice.kind for notice in told] == [NoticeKind.UNREADABLE]
 
 
 def test_a_redis_that_is_not_there_is_one_clear_error(line: str) -> None:
     with pytest.raises(ResultsUnavailable, match=r"127\.0\.0\.1:1"):
-        next(iter(ResultReader("redis://127.0.0.1:1/0", line).follow()))
+        next(iter(ResultReader("redis://127.0.0.1:1/0", line, patience_s=0).follow()))
 
 
 @pytest.mark.parametrize("url", ["localhost", "http://127.0.0.1", "redis://127.0.0.1:port"])

@@ -14,6 +14,7 @@ from tests.worker.frames import verdict
 from tests.worker.processes import eventually
 from tests.worker.secured import start_secured
 from tests.worker.sinks import Stored, command, now_judged, put, sink_at, writing
+from worker.auditor import Auditor
 from worker.check import examine
 from worker.errors import ResultsUnavailable
 from worker.line import LineKeys, ShadowKeys
@@ -22,7 +23,7 @@ from worker.sink import ResultSink
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 SHIPPED = DEPLOY / "redis-users.acl"
-ROLES = ("sightline-worker", "sightline-reader", "sightline-group", "sightline-check")
+ROLES = ("sightline-worker", "sightline-reader", "sightline-group", "sightline-audit", "sightline-check")
 LINE = "line"  # the name in the file
 
 
@@ -138,7 +139,7 @@ def test_no_role_may_do_what_it_has_no_need_of(secured_for_all: RedisServer, use
         ask(secured_for_all, user, *command)
 
 
-@pytest.mark.parametrize("user", ["sightline-reader", "sightline-group", "sightline-check"])
+@pytest.mark.parametrize("user", ["sightline-reader", "sightline-group", "sightline-audit", "sightline-check"])
 @pytest.mark.parametrize(
     "command",
     [
@@ -182,3 +183,9 @@ def test_the_page_beside_the_file_says_why_each_command_is_granted() -> None:
             for command in re.findall(r"\+(\S+)", rule):
                 rows = [row for row in page.splitlines() if f"`{command}`" in row]
                 assert any(f"| {role} |" in row or "| all |" in row for row in rows), (role, command)
+
+
+def test_an_auditor_reads_the_stream_and_what_was_ever_stored(secured: RedisServer) -> None:
+    sink_at(url_of(secured, "sightline-worker"), LINE).store(now_judged(verdict(0), verdict(2)))
+    found = Auditor(url_of(secured, "sightline-audit"), LINE).audit(since_s=None, window_s=0)
+    assert found.alarms == {"missing": 1}

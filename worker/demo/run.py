@@ -168,7 +168,7 @@ def _watch(
             return False
         return time.monotonic() - quiet_since > 1.0
 
-    reader = ResultReader(url, LINE)
+    reader = ResultReader(url, LINE, patience_s=0)
     with Screen(frames, console) as screen:
         for verdict in reader.follow(start="0", until=over):
             verdicts.append(verdict)
