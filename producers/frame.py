@@ -202,13 +202,14 @@ class Frame:
     Attributes:
         tag: its identity, as the header has it: what outlives the pixels.
         header: see `FrameHeader`.
-        payload: the picture, encoded as the header says.
+        payload: the picture, encoded as the header says; of pixels that were handed over a view, which zlib and ZeroMQ
+            take just the same.
         captured_mono: the capturing machine's monotonic clock, seconds.
     """
 
     tag: FrameTag
     header: FrameHeader
-    payload: Payload
+    payload: bytes
     captured_mono: float
 
     def stamped(self, *, now: float, attempt: int) -> FrameHeader:
@@ -243,10 +244,10 @@ def make_frame(
     return _frame(tag, picture, pixels.tobytes() if copy else _bytes_of(pixels))
 
 
-def _bytes_of(pixels: Image) -> memoryview:
+def _bytes_of(pixels: NDArray[Any]) -> bytes:
     """The memory of an array, without a copy: whoever writes to it from here on is told by NumPy."""
     pixels.flags.writeable = False
-    return memoryview(pixels).cast("B")
+    return cast(bytes, memoryview(cast(Any, pixels)).cast("B"))
 
 
 def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:
@@ -259,7 +260,7 @@ def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:
     return _frame(tag, {name: getattr(picture, name) for name in _PICTURE_FIELDS}, payload)
 
 
-def _frame(tag: FrameTag, picture: dict[str, object], payload: Payload) -> Frame:
+def _frame(tag: FrameTag, picture: dict[str, object], payload: bytes) -> Frame:
     """One validation of the whole header is the only one: it costs more than copying a small picture."""
     stamps = {"age_us": 0, "sent_mono_us": 0, "crc32": crc32(payload)}
     try:
