@@ -241,13 +241,11 @@ def make_frame(
         "meta": meta or {},
     }
     pixels = np.ascontiguousarray(image).astype(image.dtype.newbyteorder("<"), copy=False)
-    return _frame(tag, picture, pixels.tobytes() if copy else _bytes_of(pixels))
-
-
-def _bytes_of(pixels: NDArray[Any]) -> bytes:
-    """The memory of an array, without a copy: whoever writes to it from here on is told by NumPy."""
-    pixels.flags.writeable = False
-    return cast(bytes, memoryview(cast(Any, pixels)).cast("B"))
+    if copy or pixels.dtype.kind != "u":  # no frame holds any other kind: it is refused in the same words
+        return _frame(tag, picture, pixels.tobytes())
+    frame = _frame(tag, picture, cast(bytes, pixels.reshape(-1).view(np.uint8).data))
+    image.flags.writeable = False  # whoever writes to it from here on is told by NumPy
+    return frame
 
 
 def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:

@@ -6,7 +6,7 @@ import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 KEPT_BYTES = 256 * 2**20
-COLLECT_AFTER = 20_000  # objects; CPython's own figure of 700 is reached every few hundred frames
+COLLECT_AFTER = 20_000  # objects; CPython's own figure, 700 or 2,000, is reached every few hundred frames
 LARGEST_BYTES = 32 * 2**20  # glibc allows no more; a larger picture is mapped anew each time
 
 
@@ -27,7 +27,7 @@ def keep_freed_memory() -> bool:
 
 
 def collect_garbage_rarely() -> None:
-    """Sets aside what is there by now, and looks for cycles of dead objects after `COLLECT_AFTER` new ones, not 700.
+    """Sets aside what is there by now, and looks for cycles of dead objects only after `COLLECT_AFTER` new ones.
 
     Next to nothing in a daemon's work forms such cycles, and with some hundred frames in hand each search goes over all
     of them: a tenth of the time that a frame costs. For a whole process, like `keep_freed_memory`; to be called once

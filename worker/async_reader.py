@@ -5,18 +5,21 @@ async for verdict in AsyncResultReader("redis://127.0.0.1:6379/0", "line").follo
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator
 from typing import Any
 
 from worker.async_line import AsyncServer
 from worker.errors import ResultsUnavailable
 from worker.reader import TIMEOUT_S, LineReader
 from worker.reading import Ask, Pause, Steps
-from worker.verdict import Decision, Verdict
+from worker.verdict import Verdict
 
 
-class AsyncResultReader(LineReader[AsyncServer]):
-    """Reads the result stream. One task at a time, one event loop. Arguments: `worker.reader.LineReader`."""
+class AsyncResultReader(LineReader[AsyncServer, AsyncIterator[Verdict]]):
+    """Reads the result stream. One task at a time, one event loop; cancelling the task ends it, too.
+
+    Arguments and ways of reading: `worker.reader.LineReader`.
+    """
 
     def _connection(self, url: str) -> AsyncServer:
         return AsyncServer(url, timeout_s=TIMEOUT_S)
@@ -24,32 +27,6 @@ class AsyncResultReader(LineReader[AsyncServer]):
     async def reach(self) -> None:
         """As `ResultReader.reach`."""
         await self._server.ask(lambda client: client.ping())
-
-    def follow(
-        self,
-        *,
-        start: str = "now",
-        until: Callable[[], bool] = lambda: False,
-        cameras: Collection[str] = (),
-        decision: Decision | None = None,
-    ) -> AsyncIterator[Verdict]:
-        """As `ResultReader.follow`; cancelling the task ends it, too."""
-        return self._run(self._following(start, until=until, cameras=cameras, decision=decision))
-
-    def follow_group(
-        self,
-        group: str,
-        consumer: str,
-        *,
-        start: str = "0",
-        until: Callable[[], bool] = lambda: False,
-        cameras: Collection[str] = (),
-        decision: Decision | None = None,
-        abandoned_after_s: float = 60.0,
-    ) -> AsyncIterator[Verdict]:
-        """As `ResultReader.follow_group`."""
-        wishes = {"until": until, "cameras": cameras, "decision": decision}
-        return self._run(self._membership(group, consumer, start=start, abandoned_after_s=abandoned_after_s, **wishes))
 
     async def close(self) -> None:
         """Closes the connection."""

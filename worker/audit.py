@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.frame import FrameId
+from worker.line import SEEN_WINDOW
 from worker.verdict import Verdict
 
-WINDOW = 65_536  # frames in one bitmap
 MAX_WINDOWS = 1024  # looked up for a session, the newest: 67 million frames
 NAMED_RANGES = 100  # ranges that are listed for a session; the counts are whole
 
@@ -128,18 +128,18 @@ def _gaps(seqs: NDArray[np.int64], earliest: NDArray[np.int64]) -> Iterator[tupl
 
 def _classify(found: SessionReport, first: int, last: int, *, late: Ranges, bits: Bits) -> None:
     """Sorts the seqs of a gap by what their bitmaps say."""
-    newest = last // WINDOW
-    oldest = max(first // WINDOW, found.last // WINDOW - MAX_WINDOWS + 1)
-    if first < oldest * WINDOW:
-        found.unknown.add(first, min(last, oldest * WINDOW - 1))
+    newest = last // SEEN_WINDOW
+    oldest = max(first // SEEN_WINDOW, found.last // SEEN_WINDOW - MAX_WINDOWS + 1)
+    if first < oldest * SEEN_WINDOW:
+        found.unknown.add(first, min(last, oldest * SEEN_WINDOW - 1))
     for window in range(oldest, newest + 1):
-        start, stop = max(first, window * WINDOW), min(last, window * WINDOW + WINDOW - 1)
+        start, stop = max(first, window * SEEN_WINDOW), min(last, window * SEEN_WINDOW + SEEN_WINDOW - 1)
         held = bits(FrameId(found.camera, found.session, start))
         if held is None:
-            (found.unknown if window < found.last // WINDOW else late).add(start, stop)
+            (found.unknown if window < found.last // SEEN_WINDOW else late).add(start, stop)
             continue
-        flags = np.unpackbits(np.frombuffer(held.ljust(WINDOW // 8, b"\0"), np.uint8))
-        for run_first, run_last, is_set in _runs(flags[start % WINDOW : stop % WINDOW + 1]):
+        flags = np.unpackbits(np.frombuffer(held.ljust(SEEN_WINDOW // 8, b"\0"), np.uint8))
+        for run_first, run_last, is_set in _runs(flags[start % SEEN_WINDOW : stop % SEEN_WINDOW + 1]):
             (found.trimmed if is_set else late).add(start + run_first, start + run_last)
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from producers.frame import FrameId
-from worker.audit import WINDOW, Audit, SessionTally
+from worker.audit import Audit, SessionTally
 from worker.errors import ResultError, ResultsUnavailable
-from worker.line import LineKeys, Server
+from worker.line import SEEN_WINDOW, LineKeys, Server
 from worker.stream import BEGINNING, Entry, EntryId, StreamState, entries_of, entry_id
 from worker.verdict import Verdict
 
@@ -80,9 +80,7 @@ class Auditor:
     def _add(self, entry: EntryId, fields: dict[bytes, bytes]) -> None:
         self._entries += 1
         try:
-            verdict = Verdict.from_fields(
-                str(entry), {key.decode(errors="replace"): value for key, value in fields.items()}
-            )
+            verdict = Verdict.from_entry(str(entry), fields)
         except ResultError as error:
             self._unreadable += 1
             self._examples += [str(error)] if len(self._examples) < EXAMPLES else []
@@ -92,5 +90,5 @@ class Auditor:
 
     def _bits(self, frame: FrameId) -> bytes | None:
         """The bitmap that holds a frame's bit; Redis says the same of one that is empty and one that is not there."""
-        held: Any = self._server.ask(lambda client: client.getrange(self.keys.seen(frame), 0, WINDOW // 8 - 1))
+        held: Any = self._server.ask(lambda client: client.getrange(self.keys.seen(frame), 0, SEEN_WINDOW // 8 - 1))
         return held or None

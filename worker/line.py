@@ -20,6 +20,8 @@ from worker.faults import fault_of
 
 T = TypeVar("T")
 
+SEEN_WINDOW = 1 << 16  # frames in one bitmap of those that have a verdict
+
 # redis-py takes the code off an error's text and makes it a class.
 CODES: dict[type[BaseException], str] = {
     redis.exceptions.AskError: "ASK",
@@ -49,8 +51,8 @@ class LineKeys:
         return f"{{{self.line}}}:results"
 
     def seen(self, frame: FrameId) -> str:
-        """The bitmap that holds this frame's bit, `seq & 65535`."""
-        return f"{{{self.line}}}:seen:{frame.camera}:{frame.session}:{frame.seq >> 16}"
+        """The bitmap that holds this frame's bit, `seq % SEEN_WINDOW`."""
+        return f"{{{self.line}}}:seen:{frame.camera}:{frame.session}:{frame.seq // SEEN_WINDOW}"
 
     def worker(self, name: str) -> str:
         """A worker's hash, which expires when its heartbeat stops."""
@@ -67,7 +69,7 @@ class ShadowKeys(LineKeys):
 
     def seen(self, frame: FrameId) -> str:
         """As `LineKeys.seen`; no session is named like a camera, so the two never meet."""
-        return f"{{{self.line}}}:seen:shadow:{frame.camera}:{frame.session}:{frame.seq >> 16}"
+        return f"{{{self.line}}}:seen:shadow:{frame.camera}:{frame.session}:{frame.seq // SEEN_WINDOW}"
 
 
 def connect(url: str, *, timeout_s: float) -> "redis.Redis":

@@ -21,12 +21,13 @@ from worker.reading import Ask, Pause, Steps, Wishes
 from worker.verdict import Decision, Verdict
 
 S = TypeVar("S")
+V = TypeVar("V")  # an iterator of verdicts, of either kind
 
 TIMEOUT_S = 5.0  # longer than any BLOCK
 
 
-class LineReader(ABC, Generic[S]):
-    """What both readers, the blocking one and its asyncio twin, are told, and how each way of reading begins.
+class LineReader(ABC, Generic[S, V]):
+    """Reads the result stream; what the blocking reader and its asyncio twin have in common.
 
     Args:
         url: of Redis.
@@ -57,38 +58,9 @@ class LineReader(ABC, Generic[S]):
     def _connection(self, url: str) -> S:
         """Of its own kind; not dialled yet."""
 
-    def _following(self, start: str, **wishes: Any) -> Steps[None]:
-        return Following(self.keys.results, start, self._wishes(**wishes)).steps()
-
-    def _membership(
-        self, group: str, consumer: str, *, start: str, abandoned_after_s: float, **wishes: Any
-    ) -> Steps[None]:
-        return Membership(
-            self.keys.results,
-            group,
-            consumer,
-            start=start,
-            abandoned_after_s=abandoned_after_s,
-            wishes=self._wishes(**wishes),
-        ).steps()
-
-    def _wishes(self, **wishes: Any) -> Wishes:
-        return Wishes(say=self._say, patience_s=self._patience_s, **wishes)
-
-
-class ResultReader(LineReader[Server]):
-    """Reads the result stream. One thread at a time. Arguments: `LineReader`."""
-
-    def _connection(self, url: str) -> Server:
-        return Server(url, timeout_s=TIMEOUT_S)
-
-    def reach(self) -> None:
-        """Sees that Redis is there, for programs that would rather end at the start than wait.
-
-        Raises:
-            ResultsUnavailable: it is not.
-        """
-        self._server.ask(lambda client: client.ping())
+    @abstractmethod
+    def _run(self, steps: Steps[None]) -> V:
+        """Carries steps out, in its own way."""
 
     def follow(
         self,
@@ -97,7 +69,7 @@ class ResultReader(LineReader[Server]):
         until: Callable[[], bool] = lambda: False,
         cameras: Collection[str] = (),
         decision: Decision | None = None,
-    ) -> Iterator[Verdict]:
+    ) -> V:
         """Every verdict from `start` on, each frame's once, in the order in which they were stored, for ever.
 
         A stream that is gone, or has lost its end, is read again from where this began, or from its start; what has
@@ -113,7 +85,7 @@ class ResultReader(LineReader[Server]):
             SettingsError: `start` is no place.
             ResultsUnavailable: Redis was away for longer than `patience_s`, or refuses what only a person can change.
         """
-        return self._run(self._following(start, until=until, cameras=cameras, decision=decision))
+        return self._run(Following(self.keys.results, start, self._wishes(until, cameras, decision)).steps())
 
     def follow_group(
         self,
@@ -125,7 +97,7 @@ class ResultReader(LineReader[Server]):
         cameras: Collection[str] = (),
         decision: Decision | None = None,
         abandoned_after_s: float = 60.0,
-    ) -> Iterator[Verdict]:
+    ) -> V:
         """Every verdict once among all consumers of a group.
 
         A verdict counts as read when the next one is asked for. One that was handed to a consumer which then died is
@@ -146,8 +118,33 @@ class ResultReader(LineReader[Server]):
             SettingsError: `start` is no place.
             ResultsUnavailable: Redis was away for longer than `patience_s`, or refuses what only a person can change.
         """
-        wishes = {"until": until, "cameras": cameras, "decision": decision}
-        return self._run(self._membership(group, consumer, start=start, abandoned_after_s=abandoned_after_s, **wishes))
+        membership = Membership(
+            self.keys.results,
+            group,
+            consumer,
+            start=start,
+            abandoned_after_s=abandoned_after_s,
+            wishes=self._wishes(until, cameras, decision),
+        )
+        return self._run(membership.steps())
+
+    def _wishes(self, until: Callable[[], bool], cameras: Collection[str], decision: Decision | None) -> Wishes:
+        return Wishes(until, cameras, decision, say=self._say, patience_s=self._patience_s)
+
+
+class ResultReader(LineReader[Server, Iterator[Verdict]]):
+    """Reads the result stream. One thread at a time. Arguments and ways of reading: `LineReader`."""
+
+    def _connection(self, url: str) -> Server:
+        return Server(url, timeout_s=TIMEOUT_S)
+
+    def reach(self) -> None:
+        """Sees that Redis is there, for programs that would rather end at the start than wait.
+
+        Raises:
+            ResultsUnavailable: it is not.
+        """
+        self._server.ask(lambda client: client.ping())
 
     def close(self) -> None:
         """Closes the connection."""

@@ -7,6 +7,7 @@ know nothing else. `worker.following` reads a stream, `worker.membership` as one
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -70,7 +71,7 @@ class Wishes:
     clock: Callable[[], float] = time.monotonic
 
 
-class Reading:
+class Reading(ABC):
     """A stream being read, step by step.
 
     Args:
@@ -106,13 +107,13 @@ class Reading:
                 if not begun and self.wishes.until():
                     return
 
+    @abstractmethod
     def _begin(self) -> Steps[None]:
         """Finds the place to begin at."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _turn(self) -> Steps[bool]:
         """One read and what it brings. Returns whether `until` has been asked, and said yes."""
-        raise NotImplementedError
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -163,7 +164,7 @@ class Reading:
         """The verdict in an entry; None, and a word about it, if there is none."""
         text = entry.decode()
         try:
-            return Verdict.from_fields(text, {key.decode(errors="replace"): value for key, value in fields.items()})
+            return Verdict.from_entry(text, fields)
         except ResultError as error:
             self._say(NoticeKind.UNREADABLE, f"skipped: {error}", count=1, entry=text)
             return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from worker.line import LineKeys, Server, ShadowKeys
+from worker.line import SEEN_WINDOW, LineKeys, Server, ShadowKeys
 from worker.settings import WorkerSettings
 from worker.verdict import Verdict
 
@@ -105,7 +105,7 @@ class ResultSink:
             frame, valid_until = item.verdict.tag.id, item.verdict.valid_until_us
             fields = item.verdict.to_fields()  # the same names for each
             keys.append(self.keys.seen(frame))
-            rows += [frame.seq & 0xFFFF, "" if valid_until is None else valid_until, self.redis_us(item.judged)]
+            rows += [frame.seq % SEEN_WINDOW, "" if valid_until is None else valid_until, self.redis_us(item.judged)]
             rows += fields.values()
         args = [*self._bounds, len(fields), *fields, *rows]
         answers = self._server.run_script(ONCE, keys=keys, args=args, replicas=self._replicas)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from producers.encoded import encoded_shape
 from producers.errors import BadFrame
-from producers.frame import FrameTag
+from producers.frame import FrameTag, first_fault
 from worker.errors import ResultError
 
 if TYPE_CHECKING:  # `worker.heatmap` imports this module, and a reader that wants no pictures imports neither
@@ -205,6 +205,11 @@ class Verdict(BaseModel):
         }
 
     @classmethod
+    def from_entry(cls, entry: str, fields: Mapping[bytes, bytes]) -> "Verdict":
+        """As `from_fields`, of what Redis hands out."""
+        return cls.from_fields(entry, {name.decode(errors="replace"): value for name, value in fields.items()})
+
+    @classmethod
     def from_fields(cls, entry: str, fields: Mapping[str, bytes]) -> "Verdict":
         """The verdict in a stream entry.
 
@@ -292,8 +297,7 @@ def _number(text: str) -> float | None:
 def _sentence(error: Exception) -> str:
     """What is wrong, on one line of a length that a log bears: the entry may hold anything."""
     if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return first_fault(error)
     if isinstance(error, KeyError):
         return f"it has no field {error}"
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -356,13 +356,16 @@ def test_a_damaged_picture_is_pixels_of_the_named_shape_or_a_bad_frame(suffix: s
         np.zeros((4, 4, 3, 1), np.uint8),
         np.zeros(4, np.uint8),
         np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 3), object),
         np.zeros((1, 32_769), np.uint8),
     ],
-    ids=["empty", "two channels", "four axes", "one axis", "float", "too wide"],
+    ids=["empty", "two channels", "four axes", "one axis", "float", "objects", "too wide"],
 )
-def test_pixels_that_no_header_can_describe_are_refused(image: Any) -> None:
+@pytest.mark.parametrize("copy", [True, False], ids=["copied", "handed over"])
+def test_pixels_that_no_header_can_describe_are_refused_and_stay_the_callers(image: Any, copy: bool) -> None:
     with pytest.raises(BadFrame):
-        a_frame(image)
+        make_frame(a_tag(), image, color="rgb", copy=copy)
+    assert image.flags.writeable
 
 
 @pytest.mark.parametrize(

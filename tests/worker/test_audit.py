@@ -14,10 +14,10 @@ from tests.worker.frames import SESSION, verdict
 from tests.worker.processes import sightline
 from tests.worker.readers import Stream
 from tests.worker.sinks import now_judged, sink_at
-from worker.audit import WINDOW, Ranges, SessionReport, SessionTally
+from worker.audit import Ranges, SessionReport, SessionTally
 from worker.audit_cli import seconds
 from worker.auditor import Auditor
-from worker.line import LineKeys
+from worker.line import SEEN_WINDOW, LineKeys
 
 NOW_MS = 1_000_000
 
@@ -26,10 +26,10 @@ def bitmap(seqs: set[int]) -> Callable[[FrameId], bytes | None]:
     """What Redis holds after these were stored."""
 
     def held(frame: FrameId) -> bytes | None:
-        start = frame.seq // WINDOW * WINDOW
-        bits = bytearray(WINDOW // 8)
+        start = frame.seq // SEEN_WINDOW * SEEN_WINDOW
+        bits = bytearray(SEEN_WINDOW // 8)
         for seq in seqs:
-            if start <= seq < start + WINDOW:
+            if start <= seq < start + SEEN_WINDOW:
                 bits[(seq - start) >> 3] |= 0x80 >> (seq & 7)
         return bytes(bits).rstrip(b"\0") or None
 
@@ -47,7 +47,7 @@ def spread(ranges: Ranges) -> set[int]:
     return {seq for first, last in ranges.named for seq in range(first, last + 1)}
 
 
-FAR = st.integers(0, 40) | st.integers(WINDOW - 5, WINDOW + 5)
+FAR = st.integers(0, 40) | st.integers(SEEN_WINDOW - 5, SEEN_WINDOW + 5)
 
 
 @given(st.lists(st.tuples(FAR, st.integers(0, 20)), min_size=1, max_size=40), st.sets(FAR), st.integers(0, 20))
@@ -57,12 +57,12 @@ def test_each_frame_below_the_highest_is_sorted_as_one_by_one_counting_sorts_it(
 ) -> None:
     found = reported(entries, stored, due_ms=due_ms)
     here, highest = [seq for seq, _ in entries], max(seq for seq, _ in entries)
-    window_is_known = {seq // WINDOW for seq in stored | set(here)}
+    window_is_known = {seq // SEEN_WINDOW for seq in stored | set(here)}
     gone = sorted(set(range(highest)) - set(here))
     kinds: dict[str, set[int]] = {"missing": set(), "in_flight": set(), "trimmed": set(), "unknown": set()}
     for seq in gone:
         captured_before = min(stored_ms for other, stored_ms in entries if other > seq)
-        if seq // WINDOW not in window_is_known and seq // WINDOW < highest // WINDOW:
+        if seq // SEEN_WINDOW not in window_is_known and seq // SEEN_WINDOW < highest // SEEN_WINDOW:
             kinds["unknown"].add(seq)
         elif seq in stored:
             kinds["trimmed"].add(seq)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from producers.daemon import configure_logging
 from producers.frame import PartTag, Picture
-from producers.memory import keep_freed_memory
+from producers.memory import collect_garbage_rarely, keep_freed_memory
 from producers.publisher import FramePublisher, PublisherSettings
 from worker.bench.child import PATIENCE_S, serve
 
@@ -169,6 +169,7 @@ def stand_by(settings: PublisherSettings, pictures: Path, color: str, pipe: Conn
     picture = Picture.model_validate({"encoding": "raw", "shape": shape, "dtype": images.dtype.name, "color": color})
     payloads = [image.tobytes() for image in images]
     with FramePublisher(settings) as publisher:
+        collect_garbage_rarely()  # likewise
         camera = Camera(publisher, payloads, picture)
         serve(pipe, lambda order: carry_out(order, camera))
 
