@@ -75,7 +75,9 @@ def test_camera_runs_on_the_base_install(base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_subscribe_runs_on_the_base_install(base: Path, redis_url: str, line: str, tmp_path: Path) -> None:
+def test_subscribe_audit_and_readers_run_on_the_base_install(
+    base: Path, redis_url: str, line: str, tmp_path: Path
+) -> None:
     from tests.worker.test_reader import Writer
 
     Writer(redis_url, line).store(0, 1, 2)
@@ -83,6 +85,14 @@ def test_subscribe_runs_on_the_base_install(base: Path, redis_url: str, line: st
     done = run(base, "sightline", "subscribe", *arguments, "--json")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
+    audit = run(base, "sightline", "audit", *arguments[:4])
+    assert audit.returncode == 0, audit.stderr
+    pictures = (
+        "import sys, numpy; from worker.reader import ResultReader as R; from worker.async_reader import *;"
+        f"v = next(R({redis_url!r}, {line!r}).follow(start='0'));"
+        "print(v.overlay(numpy.zeros((4, 6, 3), 'uint8')).shape, v.anomaly_map(4, 6).shape, 'torch' in sys.modules)"
+    )
+    assert run(base, "python", "-c", pictures).stdout.strip() == "(4, 6, 3) (4, 6) False"
 
 
 @pytest.mark.timeout(300)
