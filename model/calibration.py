@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
-from scipy.stats import beta
 
 from model.errors import DataError
 
@@ -95,6 +94,8 @@ def calibrate(scores: Sequence[float], *, rejected: int = 0, false_reject_rate: 
         DataError: n is too small for the rate, too many are rejected anyway, a score is not finite, or the scores are
             all alike.
     """
+    from scipy.special import betaincinv  # a worker reads calibrations and makes none: it starts sooner without
+
     n = len(scores) + rejected
     rate, rank = rate_and_rank(n, false_reject_rate)
     if not np.isfinite(scores).all():
@@ -114,5 +115,5 @@ def calibrate(scores: Sequence[float], *, rejected: int = 0, false_reject_rate: 
         images=n,
         rank=rank,
         false_reject_rate=rate,
-        false_reject_upper_95=float(beta.ppf(0.95, n + 1 - rank, rank)),
+        false_reject_upper_95=float(betaincinv(n + 1 - rank, rank, 0.95)),
     )
