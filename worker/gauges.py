@@ -16,6 +16,7 @@ from worker.settings import WorkerSettings
 from worker.verdict import Reason
 
 PREFIX = "sightline_worker"
+INFER_CPU = f"{PREFIX}_infer_cpu_seconds"
 
 
 class WorkerCollector(Collector):
@@ -92,6 +93,8 @@ def _peers(pipeline: Pipeline) -> Iterator[Metric]:
 
 
 def _engine(pipeline: Pipeline) -> Iterator[Metric]:
+    text = "Processor time of the work loop on batches; what its arithmetic's threads take is not counted."
+    yield CounterMetricFamily(INFER_CPU, text, value=pipeline.observed.infer_cpu_s)
     yield _gauge("beat_age_seconds", "Since the work loop last turned.", pipeline.intake.since_beat_s)
     bundles = InfoMetricFamily(f"{PREFIX}_bundle", "The bundle in use, by recipe.", labels=("recipe",))
     for name, recipe in list(pipeline.recipes.items()):
