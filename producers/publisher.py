@@ -17,7 +17,7 @@ from typing import Any
 import zmq
 from pydantic import ValidationError
 
-from producers.dispatch import Dispatcher
+from producers.dispatch import Dispatcher, Taken
 from producers.doorkeeper import Doorkeeper, DoorKeys
 from producers.doors import bind, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, PublisherClosed
@@ -48,6 +48,7 @@ class FramePublisher:
     Args:
         settings: of the publisher.
         each_turn: called by its thread whenever its loop turns.
+        record: told by that thread of every frame, in the order of their seqs; it must not wait.
 
     Raises:
         SettingsError: an endpoint that other machines can reach, without keys or `insecure`; keys that are no good; no
@@ -55,7 +56,13 @@ class FramePublisher:
         AddressTaken: an endpoint that can't be bound; the camera has a publisher already.
     """
 
-    def __init__(self, settings: PublisherSettings, *, each_turn: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: PublisherSettings,
+        *,
+        each_turn: Callable[[], None] = lambda: None,
+        record: Callable[[Taken], None] = lambda item: None,
+    ) -> None:
         for endpoint in (settings.work, settings.live):
             refuse_open_door(endpoint, insecure=settings.insecure, keys=settings.key is not None)
         keys = DoorKeys.read(settings.key, workers=settings.workers, viewers=settings.viewers)
@@ -64,7 +71,7 @@ class FramePublisher:
         self._each_turn = each_turn
         self._seq = 0
         self._room = threading.Condition()
-        self._inbox: deque[Frame | tuple[FrameTag, GoneReason]] = deque()
+        self._inbox: deque[Taken] = deque()
         self._inbox_bytes = 0
         self._interrupted = False
         self._journal = _journal(settings, self.session)
@@ -82,7 +89,7 @@ class FramePublisher:
                 self._journal.close()
             raise
         self._dispatcher = Dispatcher(
-            settings.camera, settings.limits(), settings.policy, work=work, live=live, wake=wake_end
+            settings.camera, settings.limits(), settings.policy, work=work, live=live, wake=wake_end, record=record
         )
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
@@ -255,7 +262,7 @@ class FramePublisher:
         except ValidationError as error:
             raise BadFrame(first_fault(error)) from error
 
-    def _hand_over(self, item: Frame | tuple[FrameTag, GoneReason], *, size: int) -> None:
+    def _hand_over(self, item: Taken, *, size: int) -> None:
         with self._room:
             while self.settings.policy == "block" and self._full(size) and not self._interrupted:
                 self._refuse_if_closed()
