@@ -149,20 +149,33 @@ def repair(path: Path, *, keep: bool) -> tuple[int, FileReport]:
     new = path.with_suffix(".repairing")
     try:
         new.unlink(missing_ok=True)
-        file = RecordingFile(new, chunk_bytes=MIB, compression="none")
+        saved = _copy(path, new)
+        if keep:
+            path.rename(path.with_suffix(".damaged"))
+        new.replace(path)
+    except OSError as error:
+        raise RecordingError(f"{path} can't be repaired, it stays as it is: {error.strerror or error}") from error
+    finally:
+        new.unlink(missing_ok=True)
+    return saved, examine(path, thoroughly=False)
+
+
+def _copy(path: Path, new: Path) -> int:
+    """Writes all that can be read into a new file. Returns how many messages that is.
+
+    Raises:
+        RecordingError: nothing can be read.
+        OSError: it can't be written.
+    """
+    file = RecordingFile(new, chunk_bytes=MIB, compression="none")
+    try:
         for message in read_messages(path):
             data = bytes(message.data)
             file.add(message.camera, message.topic, data, time_ns=message.time_ns, seq=message.seq)
         if not file.messages:
             raise RecordingError(f"{path} holds no message that can be read")
         file.close()
-        if keep:
-            path.rename(path.with_suffix(".damaged"))
-        new.replace(path)
-    except OSError as error:
-        new.unlink(missing_ok=True)
-        raise RecordingError(f"{path} can't be repaired, it stays as it is: {error.strerror or error}") from error
-    except RecordingError:
-        new.unlink(missing_ok=True)
+    except BaseException:
+        file.abandon()
         raise
-    return file.messages, examine(path, thoroughly=False)
+    return file.messages

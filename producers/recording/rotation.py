@@ -93,22 +93,26 @@ class Rotation:
         return bool(file.messages) and (file.size_bytes >= self.settings.most_file_bytes or too_old)
 
     def _path(self) -> Path:
-        """A name that is not taken, which sorts by time."""
-        settings = self.settings
-        moment = datetime.fromtimestamp(self._now_ns() / 1e9, UTC)
-        first = settings.out if settings.single else settings.out / f"{settings.name}_{moment:%Y%m%dT%H%M%S}{SUFFIX}"
-        path, count = first, 1
+        """A name that is not taken; in a folder names sort by time."""
+        settings, milliseconds, count = self.settings, self._now_ns() // 1_000_000, 1
+        path = settings.out if settings.single else self._named(milliseconds)
         while path.exists():
             count += 1
-            path = first.with_name(f"{first.stem}-{count:03d}{SUFFIX}")
+            single = settings.out.with_name(f"{settings.out.stem}-{count}{SUFFIX}")
+            path = single if settings.single else self._named(milliseconds + count)
         return path
+
+    def _named(self, milliseconds: int) -> Path:
+        moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+        name = f"{self.settings.name}_{moment:%Y%m%dT%H%M%S}-{milliseconds % 1000:03d}{SUFFIX}"
+        return self.settings.out / name
 
     def _make_room(self) -> None:
         settings = self.settings
         if settings.disk_bytes is None or settings.single:
             return
         current = self.file.path if self.file is not None else None
-        mine = re.compile(rf"{re.escape(settings.name)}_\d{{8}}T\d{{6}}(-\d+)?{re.escape(SUFFIX)}")
+        mine = re.compile(rf"{re.escape(settings.name)}_\d{{8}}T\d{{6}}-\d{{3}}{re.escape(SUFFIX)}")
         found = sorted(path for path in settings.out.iterdir() if mine.fullmatch(path.name))
         sizes = {path: path.stat().st_size for path in found}
         for path in found:
