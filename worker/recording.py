@@ -58,6 +58,10 @@ class VerdictTap:
         self._thread.join()
         self._reader.close()
 
+    def end(self) -> None:
+        """Nothing more will come: the end need not be waited for."""
+        self._over.set()
+
     def _until(self) -> bool:
         self._begun.set()  # the reader asks once it stands at `now`
         return self._over.is_set()

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class FileReport:
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
-        return {**asdict(self), "sound": self.sound}
+        return {**vars(self), "sound": self.sound}
 
     def tell(self, sentence: str) -> None:
         """Notes what can't be read."""

@@ -48,7 +48,9 @@ class RecordingFile:
         self.path, self.messages, self.unsettled = path, 0, 0
         self._out = _Output(path)
         self._whole = 0  # bytes up to the end of the last whole chunk
-        self._writer: Any = Writer(cast(BinaryIO, self._out), chunk_size=chunk_bytes, compression=COMPRESSIONS[compression])
+        self._writer: Any = Writer(
+            cast(BinaryIO, self._out), chunk_size=chunk_bytes, compression=COMPRESSIONS[compression]
+        )
         self._channels: dict[tuple[str, Topic], int] = {}
         self._schemas: dict[str, int] = {}
         try:

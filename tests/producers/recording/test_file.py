@@ -73,11 +73,11 @@ def test_a_picture_read_with_the_schema_in_the_file_is_the_published_one(tmp_pat
     published = decode(one.header, one.payload)
     if encoding == "raw":
         assert (image.width, image.height, image.encoding, image.step) == (16, 16, "bgr8", 48)
-        shown = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)[:, :, ::-1]
+        shown = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
     else:
         assert image.format == "jpeg"
-        shown = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
-    assert np.array_equal(shown, published)
+        shown = np.asarray(cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    assert np.array_equal(shown[:, :, ::-1], published)
 
 
 def test_a_frame_without_pixels_is_recorded_with_its_reason(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_file_cut_off_anywhere_is_read_up_to_its_last_whole_chunk(whole: Path,
 def seqs_in_chunks(path: Path, ends: list[int]) -> list[int]:
     """How many messages each chunk has."""
     data = path.read_bytes()
-    counts = []
+    counts: list[int] = []
     for end in ends:
         part = path.with_name("part.mcap")
         part.write_bytes(data[:end])
