@@ -111,13 +111,14 @@ def choose_source(source: str, *, loop: bool, rate: float) -> Source:
 
 
 def _publish_all(publisher: FramePublisher, source: Source, stopping: Callable[[], bool]) -> None:
-    with _progress(source.total) as advance, closing(source.captures(stopping=stopping)) as captures:
+    with shown(source.total) as advance, closing(source.captures(stopping=stopping)) as captures:
         for capture in captures:
-            _publish(publisher, capture)
+            publish(publisher, capture)
             advance()
 
 
-def _publish(publisher: FramePublisher, capture: Capture) -> None:
+def publish(publisher: FramePublisher, capture: Capture) -> None:
+    """Publishes a capture; one that can't be read ends as `bad_frame`, and the log says why."""
     try:
         capture.publish(publisher)
     except BadFrame as error:
@@ -126,7 +127,7 @@ def _publish(publisher: FramePublisher, capture: Capture) -> None:
         publisher.give_up("bad_frame", **known)
 
 
-class _progress:  # noqa: N801 - reads as a verb where it is used
+class shown:  # noqa: N801 - reads as a verb where it is used
     """A progress bar on a terminal, nothing otherwise. `total` is None for an endless source."""
 
     def __init__(self, total: int | None) -> None:

@@ -24,12 +24,14 @@ from producers.errors import AddressTaken, BadFrame, PublisherClosed
 from producers.frame import (
     Color,
     Frame,
+    FrameHeader,
     FrameId,
     FrameTag,
     Image,
     PartTag,
     Picture,
     first_fault,
+    frame_again,
     frame_of,
     make_frame,
 )
@@ -149,6 +151,23 @@ class FramePublisher:
         frame = frame_of(self._tag(**part.model_dump(include=set(PartTag.model_fields))), picture, payload)
         self._hand_over(frame, size=len(payload))
         return frame.tag.id
+
+    def publish_again(self, header: FrameHeader, payload: bytes, *, keep_budget: bool) -> FrameId:
+        """Publishes a recorded frame as one of this session, whose `original` names the old one.
+
+        Args:
+            header: as it was recorded.
+            payload: likewise.
+            keep_budget: whether its budget holds again; else the publisher's own does.
+
+        Raises:
+            BadFrame: its header is too large; no frame was captured.
+            PublisherClosed: no frame was captured.
+        """
+        known = set(PartTag.model_fields) - (set() if keep_budget else {"budget_ms"})
+        tag = self._tag(**header.model_dump(include=known), original=str(header.id))
+        self._hand_over(frame_again(tag, header, payload), size=len(payload))
+        return tag.id
 
     def give_up(
         self,

@@ -21,11 +21,13 @@ import model.cli.trust
 import producers.cli
 import producers.keys_cli
 import producers.recording.cli
+import producers.recording.replay_cli
 from producers.daemon import ExitCode
 from worker import audit_cli, recipe_cli, record_cli
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
 from worker.bench.cli_line import line, soak
+from worker.bench.cli_replay import replay as bench_replay
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
 LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
@@ -246,6 +248,7 @@ for function in (
     subscribe,
     audit_cli.audit,
     record_cli.record,
+    producers.recording.replay_cli.replay,
     check,
     producers.cli.parts,
     model.cli.train.train,
@@ -274,6 +277,7 @@ command(producers.keys_cli.list, into=keys)
 command(transport, into=bench)
 command(line, into=bench)
 command(soak, into=bench)
+command(bench_replay, into=bench)
 recipe = typer.Typer(help=recipe_cli.HELP, no_args_is_help=True)
 app.add_typer(recipe, name="recipe")
 command(recipe_cli.list, into=recipe)

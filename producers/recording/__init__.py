@@ -12,7 +12,8 @@ In the order of the flow:
 - `folder`    many files as one recording, in time order
 - `examine`   whether a file is whole, and how it is made whole again
 - `judged`    what verdicts a recording holds
-- `replay`    a recording as a camera
+- `replay`    its frames as captures, each when it is due
+- `daemon`    `sightline replay`
 
 The MCAP library is asked for only here: `pip install 'sightline[record]'`.
 """
