@@ -86,12 +86,13 @@ class Replay:
             RecordingError: there is none.
         """
         while True:
-            began, offset_s, before_ns, count = clock(), 0.0, None, 0
+            due, before_ns, count = 0.0, None, 0
             for capture in self.frames():
-                if before_ns is not None:  # a clock that was set back gives no time back
-                    offset_s += max(0, capture.header.captured_ns - before_ns) / 1e9 / self.speed
+                gap_ns = 0 if before_ns is None else capture.header.captured_ns - before_ns
+                # the first is due when it has been read; a clock that was set back gives no time back
+                due = clock() if before_ns is None else due + max(0, gap_ns) / 1e9 / self.speed
                 before_ns = capture.header.captured_ns
-                wait_until(began + offset_s, stopping=stopping, clock=clock, sleep=sleep)
+                wait_until(due, stopping=stopping, clock=clock, sleep=sleep)
                 if stopping():
                     return
                 count += 1

@@ -8,6 +8,7 @@ import platform
 import socket
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from worker.errors import WorkerError
 RECIPE = "bench"
 CAMERAS = ("cam1", "cam2")
 SIDE = 256
+LOOK_S = 0.25
 PASSES = 3  # at full speed: the median counts
 
 Progress = Callable[[str, int, int], None]
@@ -151,12 +153,17 @@ def _replay(processes: Processes, folder: Path, speed: str, frames: int, within_
             "replay", "replay", str(folder), f"--speed={speed}", "--log-level=error", *where
         )
         try:
-            found: dict[str, Account] = taker.answer(within_s)
-            code = replaying.wait(PATIENCE_S)
+            ends = time.monotonic() + within_s
+            while not taker.answered(LOOK_S) and time.monotonic() < ends:
+                if replaying.poll():
+                    break
+            if replaying.poll():
+                words = processes.last_words("replay")
+                raise WorkerError(f"the replay ended with exit code {replaying.returncode}: {words}")
+            found: dict[str, Account] = taker.answer(0)
+            replaying.wait(PATIENCE_S)
         finally:
             processes.stop("replay")
-    if code:
-        raise WorkerError(f"the replay ended with exit code {code}: {processes.last_words('replay')}")
     return found
 
 
