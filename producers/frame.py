@@ -280,7 +280,7 @@ def frame_again(tag: FrameTag, header: FrameHeader, payload: bytes) -> Frame:
         BadFrame: with the new tag the header is too large.
     """
     again = header.model_copy(update={**tag.__dict__, "age_us": 0, "sent_mono_us": 0})
-    if len(again.to_bytes()) > MAX_HEADER_BYTES - 64:
+    if again.meta and len(again.to_bytes()) > MAX_HEADER_BYTES - 64:
         raise BadFrame(f"header is larger than {MAX_HEADER_BYTES} bytes with the replayed frame's id")
     return Frame(tag, again, payload, time.monotonic())
 

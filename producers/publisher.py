@@ -164,8 +164,8 @@ class FramePublisher:
             BadFrame: its header is too large; no frame was captured.
             PublisherClosed: no frame was captured.
         """
-        known = set(PartTag.model_fields) - (set() if keep_budget else {"budget_ms"})
-        tag = self._tag(**header.model_dump(include=known), original=str(header.id))
+        part = {name: getattr(header, name) for name in PartTag.model_fields if keep_budget or name != "budget_ms"}
+        tag = self._tag(**part, original=str(header.id))
         self._hand_over(frame_again(tag, header, payload), size=len(payload))
         return tag.id
 

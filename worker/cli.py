@@ -28,6 +28,7 @@ from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
 from worker.bench.cli_line import line, soak
 from worker.bench.cli_replay import replay as bench_replay
+from worker.compare import cli as compare_cli
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
 LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
@@ -249,6 +250,7 @@ for function in (
     audit_cli.audit,
     record_cli.record,
     producers.recording.replay_cli.replay,
+    compare_cli.compare,
     check,
     producers.cli.parts,
     model.cli.train.train,

@@ -14,6 +14,7 @@ In the order of the flow:
 - `judged`    what verdicts a recording holds
 - `replay`    its frames as captures, each when it is due
 - `daemon`    `sightline replay`
+- `dataset`   its frames and verdicts as pictures to train with
 
 The MCAP library is asked for only here: `pip install 'sightline[record]'`.
 """

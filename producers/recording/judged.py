@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from producers.errors import RecordingError
 from producers.recording.file import Topic
@@ -23,8 +24,8 @@ class Said:
     reason: str
 
 
-def verdicts_of(recording: Recording) -> Iterator[tuple[str, dict[str, object]]]:
-    """Every verdict in a recording, with the id of the frame that it is about: of a replay's, the frame replayed.
+def verdicts_of(recording: Recording) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every verdict in a recording, with the ids by which its frame may be known.
 
     Raises:
         RecordingError: one can't be read.
@@ -32,9 +33,19 @@ def verdicts_of(recording: Recording) -> Iterator[tuple[str, dict[str, object]]]
     for message in recording.messages(Wanted(topics=[Topic.VERDICT])):
         try:
             verdict = json.loads(bytes(message.data))
-            yield str(verdict.get("original") or verdict["id"]), verdict
+            yield ids_of(verdict), verdict
         except (ValueError, KeyError, AttributeError) as error:
             raise RecordingError(f"a recorded verdict can't be read: {error!r}") from error
+
+
+def ids_of(verdict: dict[str, Any]) -> tuple[str, ...]:
+    """The ids by which a verdict's frame may be known.
+
+    Raises:
+        KeyError: it has none.
+    """
+    own, original = str(verdict["id"]), verdict.get("original")
+    return (own, str(original)) if original else (own,)
 
 
 def said_of(recording: Recording) -> dict[str, Said]:
@@ -44,8 +55,9 @@ def said_of(recording: Recording) -> dict[str, Said]:
         RecordingError: the recording holds no verdicts.
     """
     found: dict[str, Said] = {}
-    for frame, verdict in verdicts_of(recording):
-        found.setdefault(frame, Said(str(verdict.get("decision")), str(verdict.get("reason"))))
+    for frames, verdict in verdicts_of(recording):
+        for frame in frames:
+            found.setdefault(frame, Said(str(verdict.get("decision")), str(verdict.get("reason"))))
     if not found:
         raise RecordingError(
             "the recording holds no verdicts: record them too (sightline record --redis URL --line NAME)"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
@@ -28,6 +28,8 @@ from producers.recording.file import Topic
 MAGIC = b"\x89MCAP0\r\n"
 HEAD = struct.Struct("<BQ")  # a record's opcode, and the length of what follows
 MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time; then the data
+CHUNK = struct.Struct("<QQQII")  # first and last time, size, checksum, length of the compression's name
+LENGTH = struct.Struct("<Q")
 LARGEST_CHUNK_BYTES = 2 << 30
 _SCHEMAS = {Topic.FRAME: foxglove.RAW, Topic.COMPRESSED: foxglove.COMPRESSED}
 PICTURES = frozenset(_SCHEMAS)
@@ -156,8 +158,18 @@ class _Channels:
         """
         if length > LARGEST_CHUNK_BYTES:
             raise ValueError(f"it says that it has {length} bytes")
-        chunk: Chunk = Chunk.read(ReadDataStream(BytesIO(self._stream.read(length))))
-        return chunk
+        data = memoryview(self._stream.read(length))  # pictures are copied once, when they are handed out
+        first_ns, last_ns, size, checksum, named = CHUNK.unpack_from(data)
+        at = CHUNK.size + named
+        (stored,) = LENGTH.unpack_from(data, at)
+        return Chunk(
+            compression=str(data[CHUNK.size : at], "ascii"),
+            data=cast(bytes, data[at + LENGTH.size : at + LENGTH.size + stored]),  # whoever reads it takes a view, too
+            message_start_time=first_ns,
+            message_end_time=last_ns,
+            uncompressed_crc=checksum,
+            uncompressed_size=size,
+        )
 
     def unpack(self, chunk: Chunk, wanted: Wanted) -> Iterator[RecordedMessage]:
         """The messages in a chunk, once its checksum has been found to be right.
@@ -165,7 +177,7 @@ class _Channels:
         Raises:
             ValueError: it is not.
         """
-        data = memoryview(_open(chunk))
+        data = _open(chunk)
         at = 0
         while at < len(data):
             opcode, length = HEAD.unpack_from(data, at)
@@ -180,17 +192,17 @@ class _Channels:
             at += length
 
 
-def _open(chunk: Chunk) -> bytes:
+def _open(chunk: Chunk) -> memoryview:
     """What a chunk holds, its compression undone.
 
     Raises:
         ValueError: its checksum is wrong.
     """
-    data = chunk.data
+    data = memoryview(chunk.data)
     if chunk.compression:
         try:
             stream, length = get_chunk_data_stream(chunk)
-            data = stream.read(length)
+            data = memoryview(stream.read(length))
         except Exception as error:  # each compression's library has errors of its own
             raise ValueError(f"a chunk can't be unpacked ({error})") from error
     if chunk.uncompressed_crc and crc32(data) != chunk.uncompressed_crc:

@@ -33,6 +33,10 @@ def replay(
     insecure: Annotated[bool, typer.Option("--insecure", help="As of sightline camera.")] = False,
     drain_s: Annotated[float, typer.Option(min=0, help="Seconds to wait at the end without a verdict.")] = 60.0,
     state: Annotated[Path | None, typer.Option(help="As of sightline camera, but a folder of replay's own.")] = None,
+    to_dataset: Annotated[
+        Path | None,
+        typer.Option(help="Write the frames as pictures to train with instead (MVTec layout), by their verdicts."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> int:
     """Publish a recording's frames again: the same bytes and headers, in their original timing.
@@ -42,6 +46,9 @@ def replay(
 
     The endpoints are not those of a camera, so that no worker of the line takes these frames by accident. Give the
     replay a worker whose settings name another line, and these endpoints.
+
+    --to-dataset DIR publishes nothing. Frames whose recorded verdict is pass become train/good, every fifth of them
+    test/good; defects become test/defect; all others are left out.
 
     Exit code 0 only if every frame has a stored verdict. Ctrl-C or SIGTERM: no more frames, wait for the verdicts.
     """
@@ -54,6 +61,8 @@ def replay(
     chosen, counts = select(
         recording, cameras=camera, since=since, until=until, only=only, speed=speed, loop=loop, keep_budget=keep_budget
     )
+    if to_dataset is not None:
+        return _write_dataset(chosen, to_dataset, total=sum(counts.values()))
     settings = _publishers(sorted(counts), work=work, live=live, key=key, insecure=insecure, state=state)
     total = None if loop or since or until or only else sum(counts.values())
     return run(chosen, settings, total=total, drain_s=drain_s)
@@ -97,6 +106,17 @@ def select(
         return Replay(recording, wanted, pace, loop, keep_budget), counts
     said = {frame for frame, verdict in said_of(recording).items() if verdict.decision == only}
     return Replay(recording, wanted, pace, loop, keep_budget, said.__contains__), counts
+
+
+def _write_dataset(replay: "Replay", folder: Path, *, total: int) -> int:
+    from producers.camera import shown
+    from producers.recording.dataset import write_dataset
+    from producers.recording.judged import said_of
+
+    with shown(total) as advance:
+        counts = write_dataset(replay, said_of(replay.recording), folder, written=advance)
+    print(f"{folder}: " + ", ".join(f"{count} {place}" for place, count in sorted(counts.items()) if count))
+    return 0
 
 
 def _publishers(
