@@ -59,9 +59,13 @@ def compare(
     replay, counts = select(recording, cameras=camera, since=since, until=until, only=None)
     total = sum(counts.values())
     with bars(to_stderr()) as progress:
-        before = opinions_of(base, recording, replay, redis=redis, device=device, progress=progress, total=total)
-        after = opinions_of(against, recording, replay, redis=redis, device=device, progress=progress, total=total)
-    found = compare_opinions(_frames(replay), before, after)
+        said: dict[str, dict[str, Opinion]] = {}
+        sides = {"before": base, "after": against}
+        for side in sorted(sides, key=lambda side: is_bundle(sides[side])):  # what takes minutes comes last
+            said[side] = opinions_of(
+                sides[side], recording, replay, redis=redis, device=device, progress=progress, total=total
+            )
+    found = compare_opinions(_frames(replay), said["before"], said["after"])
     if report is not None:
         from worker.compare.page import write_page
 
@@ -72,6 +76,11 @@ def compare(
     else:
         show(found, Console(highlight=False, soft_wrap=True))
     return ExitCode.OK if found.same else ExitCode.NO
+
+
+def is_bundle(source: str | None) -> bool:
+    """Whether a source is a bundle's directory."""
+    return source is not None and (Path(source) / "manifest.json").is_file()
 
 
 def opinions_of(
@@ -99,7 +108,7 @@ def opinions_of(
     if source.startswith(LINE):
         return sources.of_line(redis, source.removeprefix(LINE))
     path = Path(source)
-    if (path / "manifest.json").is_file():
+    if is_bundle(source):
         from worker.compare.rejudge import of_bundle
 
         return of_bundle(path, _told(replay, source, progress, total), device=device)
