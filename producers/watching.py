@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
@@ -11,7 +12,7 @@ import zmq
 
 from producers.errors import BadFrame, SettingsError
 from producers.frame import MAX_HEADER_BYTES, MAX_PIXEL_BYTES, FrameHeader
-from producers.keys import KeyPair
+from producers.keys import KeyPair, read_public
 
 log = structlog.get_logger("viewer")
 
@@ -31,6 +32,18 @@ class LiveEnd:
 
     endpoint: str
     server_key: str | None = None
+
+
+def live_ends(endpoints: Sequence[str], server_keys: Sequence[Path]) -> list[LiveEnd]:
+    """Live endpoints and the files of their cameras' public keys, as a person gave them.
+
+    Raises:
+        SettingsError: there are keys, but not one for each; or one can't be read.
+    """
+    keys: list[str | None] = [read_public(file) for file in server_keys]
+    if keys and len(keys) != len(endpoints):
+        raise SettingsError("--server-key is given once for each endpoint, in their order, or not at all")
+    return [LiveEnd(*end) for end in zip(endpoints, keys or [None] * len(endpoints), strict=True)]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import producers.cli
 import producers.keys_cli
 import producers.recording.cli
 import producers.recording.replay_cli
+import producers.view_cli
 from producers.daemon import ExitCode
 from worker import audit_cli, recipe_cli, record_cli
 from worker.bench.cli import transport
@@ -252,6 +253,7 @@ for function in (
     producers.recording.replay_cli.replay,
     compare_cli.compare,
     check,
+    producers.view_cli.view,
     producers.cli.parts,
     model.cli.train.train,
     model.cli.pretrain.pretrain,

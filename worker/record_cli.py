@@ -51,11 +51,11 @@ def record(
     """
     from producers.daemon import configure_logging, stop_requested
     from producers.errors import SettingsError
-    from producers.keys import read_pair, read_public
+    from producers.keys import read_pair
     from producers.recording.listening import Heard, listen
     from producers.recording.recorder import Recorder
     from producers.recording.settings import RecordingSettings
-    from producers.watching import LiveEnd, Watcher
+    from producers.watching import Watcher, live_ends
 
     configure_logging(log_level)
     if not live and redis is None:
@@ -69,10 +69,7 @@ def record(
         disk_bytes=None if disk_gib is None else int(disk_gib * GIB),
         compression=compression,
     )
-    keys: list[str | None] = [read_public(file) for file in server_key or []]
-    if keys and len(keys) != len(live or []):
-        raise SettingsError("--server-key is given once for each --live, or not at all")
-    ends = [LiveEnd(*end) for end in zip(live or [], keys or [None] * len(live or []), strict=True)]
+    ends = live_ends(live or [], server_key or [])
     pair = None if key is None else read_pair(key)
     with ExitStack() as stack:
         stopping = stack.enter_context(stop_requested())

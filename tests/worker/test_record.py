@@ -181,7 +181,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="can't be dialled"):
         record(tmp_path / "a.mcap", live=["cam1"])
     new_pair(tmp_path, "cam1")
-    with pytest.raises(SettingsError, match="once for each --live"):
+    with pytest.raises(SettingsError, match="once for each"):
         record(tmp_path / "a.mcap", live=["tcp://127.0.0.1:1"] * 2, server_key=[tmp_path / "cam1.pub"])
     with pytest.raises(SettingsError, match="give a --key"):
         record(tmp_path / "a.mcap", live=["tcp://127.0.0.1:1"], server_key=[tmp_path / "cam1.pub"])
