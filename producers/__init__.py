@@ -10,6 +10,8 @@ In the order of the flow:
 - `record`     one session on disk: two checksummed slots
 - `journal`    the frames of a publisher that was killed end as `lost`
 - `publisher`  the two sockets, and the few lines a camera program writes
+- `watching`   a viewer of live sockets; `viewing` is what it knows
+- `recording`  frames in files, and back onto a line
 - `keys`       who a camera, a worker or a viewer is: key pairs and lists, in files
 - `doorkeeper` whose key may come in at which socket
 - `protocol`   the messages between publisher and worker

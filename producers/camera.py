@@ -1,8 +1,8 @@
 """The daemon beside a camera: a source's captures go to a publisher until it ends or is told to stop."""
 
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import structlog
@@ -16,6 +16,8 @@ from producers.memory import collect_garbage_rarely, keep_freed_memory
 from producers.metrics import parse_address
 from producers.publisher import FramePublisher, PublisherSettings
 from producers.push import SCHEME, PushSource
+from producers.recording.settings import RecordingSettings
+from producers.recording.tape import NoTape, Tape
 from producers.service import ServiceManager
 from producers.sources import Capture, FolderSource, Source
 
@@ -30,6 +32,7 @@ def run(
     rate: float = 0.0,
     drain_s: float = 60.0,
     metrics: str | None = None,
+    record: RecordingSettings | None = None,
 ) -> ExitCode:
     """Publishes what a source captures and waits for the verdicts.
 
@@ -40,6 +43,7 @@ def run(
         rate: pictures a second; 0: as fast as workers take them.
         drain_s: how long to wait at the end without a verdict, before giving up the rest.
         metrics: HOST:PORT for `/metrics`, `/readyz` and `/healthz`; None: nowhere.
+        record: where every frame is recorded; None: nowhere.
 
     Returns:
         `OK` if every captured frame has a stored verdict, else `NO`.
@@ -54,8 +58,9 @@ def run(
     address = parse_address(metrics) if metrics is not None else None
     service = ServiceManager()
     with (
-        FramePublisher(settings, each_turn=service.beat) as publisher,
-        camera_metrics(publisher, address),
+        recording_of(record) as recorder,
+        FramePublisher(settings, each_turn=service.beat, record=recorder.published) as publisher,
+        camera_metrics(publisher, address, recorder),
         stop_requested(publisher.interrupt) as stopping,
     ):
         ends = {"source": source, "work": settings.work, "live": settings.live, "simulated": settings.simulated}
@@ -68,11 +73,27 @@ def run(
         service.status("waits for the verdicts of what it captured")
         left = publisher.drain(drain_s)
         counts = publisher.counts()
-    log.info("done", camera=settings.camera, **counts)
+    log.info("done", camera=settings.camera, **counts, **recorder.counts())
     if left:
         log.error("frames without a stored verdict", camera=settings.camera, frames=left, workers=counts["workers"])
         return ExitCode.NO
     return ExitCode.OK
+
+
+@contextmanager
+def recording_of(settings: RecordingSettings | None) -> Iterator[Tape]:
+    """A recorder, or one that records nothing. MCAP's library is asked for only where something is recorded.
+
+    Raises:
+        SettingsError: nothing can be recorded there.
+    """
+    if settings is None:
+        yield NoTape()
+        return
+    from producers.recording.recorder import Recorder
+
+    with Recorder(settings) as recorder:
+        yield recorder
 
 
 def choose_source(source: str, *, loop: bool, rate: float) -> Source:
@@ -90,13 +111,14 @@ def choose_source(source: str, *, loop: bool, rate: float) -> Source:
 
 
 def _publish_all(publisher: FramePublisher, source: Source, stopping: Callable[[], bool]) -> None:
-    with _progress(source.total) as advance, closing(source.captures(stopping=stopping)) as captures:
+    with shown(source.total) as advance, closing(source.captures(stopping=stopping)) as captures:
         for capture in captures:
-            _publish(publisher, capture)
+            publish(publisher, capture)
             advance()
 
 
-def _publish(publisher: FramePublisher, capture: Capture) -> None:
+def publish(publisher: FramePublisher, capture: Capture) -> None:
+    """Publishes a capture; one that can't be read ends as `bad_frame`, and the log says why."""
     try:
         capture.publish(publisher)
     except BadFrame as error:
@@ -105,7 +127,7 @@ def _publish(publisher: FramePublisher, capture: Capture) -> None:
         publisher.give_up("bad_frame", **known)
 
 
-class _progress:  # noqa: N801 - reads as a verb where it is used
+class shown:  # noqa: N801 - reads as a verb where it is used
     """A progress bar on a terminal, nothing otherwise. `total` is None for an endless source."""
 
     def __init__(self, total: int | None) -> None:

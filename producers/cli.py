@@ -66,6 +66,19 @@ def camera(
             show_default=False,
         ),
     ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record every frame: a new file NAME.mcap, or a folder for many.")
+    ] = None,
+    record_window_s: Annotated[
+        float | None, typer.Option(help="A power cut loses what is younger than this; default 1.")
+    ] = None,
+    record_file_mib: Annotated[
+        float | None, typer.Option(min=1, help="The next file after so many MiB; default 1024.")
+    ] = None,
+    record_disk_gib: Annotated[
+        float | None,
+        typer.Option(help="This camera's recordings there together; the oldest are removed. By default no limit."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> int:
     """Publish a folder of pictures as a camera's frames, and wait until each has its verdict.
@@ -82,6 +95,7 @@ def camera(
     from producers.errors import SettingsError
     from producers.journal import default_state
     from producers.publisher import PublisherSettings
+    from producers.recording.settings import MIB, RecordingSettings
 
     configure_logging(log_level)
     fields = {
@@ -103,7 +117,18 @@ def camera(
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
-    return run(source, settings, loop=loop, rate=rate, drain_s=drain_s, metrics=metrics)
+    recording = (
+        RecordingSettings.of(
+            out=record,
+            name=camera,
+            window_s=record_window_s,
+            file_bytes=None if record_file_mib is None else int(record_file_mib * MIB),
+            disk_bytes=None if record_disk_gib is None else int(record_disk_gib * 1024 * MIB),
+        )
+        if record
+        else None
+    )
+    return run(source, settings, loop=loop, rate=rate, drain_s=drain_s, metrics=metrics, record=recording)
 
 
 def parts(

@@ -1,7 +1,7 @@
 """The thread beside the camera: it owns the publisher's sockets and moves frames between them and `Retention`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Literal
 
@@ -46,11 +46,16 @@ MAX_WORKERS = 256
 _HEARD = {Credit: Heard.CREDIT, Ping: Heard.PING, Done: Heard.DONE, Busy: Heard.BUSY, Bad: Heard.BAD, Bye: Heard.BYE}
 
 
+Taken = Frame | tuple[FrameTag, GoneReason]
+"""A captured frame, or the tag of one that can't be published and why."""
+
+
 class Dispatcher:
     """One turn: hear the workers, let time pass, take new frames, send what is due.
 
     Takes messages from the work socket and frames from `take`; hands frames to workers and viewers. All methods belong
-    to the thread that runs it; `stop` and `give_up_waiting` are flags that any thread may raise.
+    to the thread that runs it; `stop` and `give_up_waiting` are flags that any thread may raise. `record` is told of
+    every frame first; it must not wait.
     """
 
     def __init__(
@@ -62,12 +67,14 @@ class Dispatcher:
         work: "zmq.Socket[bytes]",
         live: "zmq.Socket[bytes]",
         wake: "zmq.Socket[bytes]",
+        record: Callable[[Taken], None] = lambda item: None,
     ) -> None:
         self.camera = camera
         self.policy = policy
         self.retention = Retention(limits)
         self.stop = False
         self.give_up_waiting = False
+        self._record = record
         self.refusals: dict[Heard, int] = dict.fromkeys(Heard, 0)
         self._work, self._wake = work, wake
         self._live = LiveView(live, camera)
@@ -108,8 +115,9 @@ class Dispatcher:
             if self.give_up_waiting:
                 self.retention.give_up_waiting()
 
-    def take(self, item: Frame | tuple[FrameTag, GoneReason]) -> None:
+    def take(self, item: Taken) -> None:
         """Takes one captured frame into retention and shows it to viewers."""
+        self._record(item)
         if not isinstance(item, Frame):
             self.retention.keep_gone(*item)
             return

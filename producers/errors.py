@@ -29,5 +29,9 @@ class JournalDamaged(ProducersError):
     """What an earlier session of a camera left can't be read. It is set aside and said, never a reason to stop."""
 
 
+class RecordingError(ProducersError):
+    """A recording can't be read, or is not one of ours."""
+
+
 class ProtocolError(ProducersError):
     """A message is not of this protocol. It is counted and dropped; the peer is told where the protocol has a word."""

@@ -271,6 +271,20 @@ def _frame(tag: FrameTag, picture: dict[str, object], payload: bytes) -> Frame:
     return Frame(tag, header, payload, time.monotonic())
 
 
+def frame_again(tag: FrameTag, header: FrameHeader, payload: bytes) -> Frame:
+    """A frame that was published before, captured again now: the same payload and header, but for its tag.
+
+    Nothing of the payload is looked at: a frame that was damaged is replayed damaged.
+
+    Raises:
+        BadFrame: with the new tag the header is too large.
+    """
+    again = header.model_copy(update={**tag.__dict__, "age_us": 0, "sent_mono_us": 0})
+    if again.meta and len(again.to_bytes()) > MAX_HEADER_BYTES - 64:
+        raise BadFrame(f"header is larger than {MAX_HEADER_BYTES} bytes with the replayed frame's id")
+    return Frame(tag, again, payload, time.monotonic())
+
+
 @cache  # there are about four, and NumPy spells a name out anew each time
 def _dtype_name(dtype: np.dtype[Any]) -> str:
     return dtype.name

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from producers.metrics import serve_metrics
 from producers.publisher import FramePublisher
+from producers.recording.tape import NoTape, Tape
 
 COUNTERS = {
     "captured": "Frames captured: each was given a seq.",
@@ -30,13 +31,18 @@ TROUBLE = {
     "keys_refused": "Handshakes with a key that is not on the list.",
     "journal_failures": "Writes of the journal that failed: frames would have been silent after a kill.",
 }
+RECORDING = {
+    "recorded": "Frames that are in the recording, the last of them within its window.",
+    "dropped": "Frames that the recording lacks, because the disk was full or slow.",
+    "failures": "Times the disk refused what was recorded.",
+}
 
 
 class PublisherCollector(Collector):
     """Every outcome of a frame as a number, named `sightline_camera_*`, labelled with the camera."""
 
-    def __init__(self, publisher: FramePublisher) -> None:
-        self._publisher = publisher
+    def __init__(self, publisher: FramePublisher, tape: Tape | None = None) -> None:
+        self._publisher, self._tape = publisher, tape or NoTape()
 
     def collect(self) -> Iterable[Metric]:
         """The numbers as they are now. Any thread."""
@@ -51,6 +57,10 @@ class PublisherCollector(Collector):
         for reason, count in self._publisher.gone().items():
             gone.add_metric((self._publisher.settings.camera, reason), count)
         yield gone
+        if recorded := self._tape.counts():
+            texts = {f"recording_{name}": text for name, text in RECORDING.items()}
+            named = {f"recording_{name}": value for name, value in recorded.items()}
+            yield from self._families(CounterMetricFamily, texts, named)
 
     def _families(
         self, kind: type[CounterMetricFamily] | type[GaugeMetricFamily], texts: dict[str, str], values: dict[str, int]
@@ -61,7 +71,9 @@ class PublisherCollector(Collector):
             yield family
 
 
-def camera_metrics(publisher: FramePublisher, address: tuple[str, int] | None) -> AbstractContextManager[None]:
+def camera_metrics(
+    publisher: FramePublisher, address: tuple[str, int] | None, tape: Tape | None = None
+) -> AbstractContextManager[None]:
     """Serves a publisher's numbers, if there is an address. Ready means: at least one worker is here.
 
     Raises:
@@ -71,7 +83,7 @@ def camera_metrics(publisher: FramePublisher, address: tuple[str, int] | None) -
         return nullcontext()
     return serve_metrics(
         address,
-        PublisherCollector(publisher),
+        PublisherCollector(publisher, tape),
         ready=lambda: publisher.counts()["workers"] > 0,
         alive=lambda: publisher.alive,
     )

@@ -17,19 +17,21 @@ from typing import Any
 import zmq
 from pydantic import ValidationError
 
-from producers.dispatch import Dispatcher
+from producers.dispatch import Dispatcher, Taken
 from producers.doorkeeper import Doorkeeper, DoorKeys
 from producers.doors import bind, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, PublisherClosed
 from producers.frame import (
     Color,
     Frame,
+    FrameHeader,
     FrameId,
     FrameTag,
     Image,
     PartTag,
     Picture,
     first_fault,
+    frame_again,
     frame_of,
     make_frame,
 )
@@ -48,6 +50,7 @@ class FramePublisher:
     Args:
         settings: of the publisher.
         each_turn: called by its thread whenever its loop turns.
+        record: told by that thread of every frame, in the order of their seqs; it must not wait.
 
     Raises:
         SettingsError: an endpoint that other machines can reach, without keys or `insecure`; keys that are no good; no
@@ -55,7 +58,13 @@ class FramePublisher:
         AddressTaken: an endpoint that can't be bound; the camera has a publisher already.
     """
 
-    def __init__(self, settings: PublisherSettings, *, each_turn: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: PublisherSettings,
+        *,
+        each_turn: Callable[[], None] = lambda: None,
+        record: Callable[[Taken], None] = lambda item: None,
+    ) -> None:
         for endpoint in (settings.work, settings.live):
             refuse_open_door(endpoint, insecure=settings.insecure, keys=settings.key is not None)
         keys = DoorKeys.read(settings.key, workers=settings.workers, viewers=settings.viewers)
@@ -64,7 +73,7 @@ class FramePublisher:
         self._each_turn = each_turn
         self._seq = 0
         self._room = threading.Condition()
-        self._inbox: deque[Frame | tuple[FrameTag, GoneReason]] = deque()
+        self._inbox: deque[Taken] = deque()
         self._inbox_bytes = 0
         self._interrupted = False
         self._journal = _journal(settings, self.session)
@@ -82,7 +91,7 @@ class FramePublisher:
                 self._journal.close()
             raise
         self._dispatcher = Dispatcher(
-            settings.camera, settings.limits(), settings.policy, work=work, live=live, wake=wake_end
+            settings.camera, settings.limits(), settings.policy, work=work, live=live, wake=wake_end, record=record
         )
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
@@ -142,6 +151,23 @@ class FramePublisher:
         frame = frame_of(self._tag(**part.model_dump(include=set(PartTag.model_fields))), picture, payload)
         self._hand_over(frame, size=len(payload))
         return frame.tag.id
+
+    def publish_again(self, header: FrameHeader, payload: bytes, *, keep_budget: bool) -> FrameId:
+        """Publishes a recorded frame as one of this session, whose `original` names the old one.
+
+        Args:
+            header: as it was recorded.
+            payload: likewise.
+            keep_budget: whether its budget holds again; else the publisher's own does.
+
+        Raises:
+            BadFrame: its header is too large; no frame was captured.
+            PublisherClosed: no frame was captured.
+        """
+        part = {name: getattr(header, name) for name in PartTag.model_fields if keep_budget or name != "budget_ms"}
+        tag = self._tag(**part, original=str(header.id))
+        self._hand_over(frame_again(tag, header, payload), size=len(payload))
+        return tag.id
 
     def give_up(
         self,
@@ -255,7 +281,7 @@ class FramePublisher:
         except ValidationError as error:
             raise BadFrame(first_fault(error)) from error
 
-    def _hand_over(self, item: Frame | tuple[FrameTag, GoneReason], *, size: int) -> None:
+    def _hand_over(self, item: Taken, *, size: int) -> None:
         with self._room:
             while self.settings.policy == "block" and self._full(size) and not self._interrupted:
                 self._refuse_if_closed()

@@ -20,11 +20,16 @@ import model.cli.train
 import model.cli.trust
 import producers.cli
 import producers.keys_cli
+import producers.recording.cli
+import producers.recording.replay_cli
+import producers.view_cli
 from producers.daemon import ExitCode
-from worker import audit_cli, recipe_cli
+from worker import audit_cli, recipe_cli, record_cli
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
 from worker.bench.cli_line import line, soak
+from worker.bench.cli_replay import replay as bench_replay
+from worker.compare import cli as compare_cli
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
 LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
@@ -73,6 +78,8 @@ def _missing(error: ImportError) -> str | None:
         return f"this command needs {error.name}: install it with pip install 'sightline[worker]'"
     if (error.name or "").split(".")[0] in ("onnx", "onnxruntime", "onnxscript"):
         return f"this command needs {error.name}: install it with pip install 'sightline[onnx]'"
+    if (error.name or "").split(".")[0] == "mcap":
+        return "this command needs mcap: install it with pip install 'sightline[record]'"
     if error.name == "psutil":
         return "this command needs psutil: install it with pip install 'sightline[demo]'"
     if (error.name or "").split(".")[0] == "anomalib":
@@ -242,7 +249,11 @@ for function in (
     worker,
     subscribe,
     audit_cli.audit,
+    record_cli.record,
+    producers.recording.replay_cli.replay,
+    compare_cli.compare,
     check,
+    producers.view_cli.view,
     producers.cli.parts,
     model.cli.train.train,
     model.cli.pretrain.pretrain,
@@ -270,12 +281,18 @@ command(producers.keys_cli.list, into=keys)
 command(transport, into=bench)
 command(line, into=bench)
 command(soak, into=bench)
+command(bench_replay, into=bench)
 recipe = typer.Typer(help=recipe_cli.HELP, no_args_is_help=True)
 app.add_typer(recipe, name="recipe")
 command(recipe_cli.list, into=recipe)
 command(recipe_cli.check, into=recipe)
 command(recipe_cli.activate, into=recipe)
 command(recipe_cli.rollback, into=recipe)
+recordings = typer.Typer(help=producers.recording.cli.HELP, no_args_is_help=True)
+app.add_typer(recordings, name="recordings")
+command(producers.recording.cli.list, into=recordings)
+command(producers.recording.cli.check, into=recordings)
+command(producers.recording.cli.repair, into=recordings)
 
 
 def main() -> None:

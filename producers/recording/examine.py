@@ -1,0 +1,181 @@
+"""Whether a recording is whole, what is in it, and how a damaged one is made whole again."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from producers.checksum import crc32
+from producers.errors import BadFrame, RecordingError
+from producers.frame import FrameId
+from producers.recording.file import RecordingFile, Topic
+from producers.recording.reading import ALL, PICTURES, RecordedMessage, read_messages, read_summary
+from producers.recording.settings import MIB
+
+NAMED = 20  # problems that are listed; all are counted
+
+
+@dataclass
+class FileReport:
+    """What was found in a file.
+
+    Attributes:
+        file: path.
+        bytes: size.
+        cameras: frames with pixels, by camera.
+        messages: of every kind, by topic.
+        first_ns: time of the earliest message; UTC since the epoch.
+        last_ns: of the latest.
+        whole: it was closed in order: its index is there.
+        missing: seqs between the first and the last frame of a session that are neither a frame nor given up.
+        damaged: what can't be read, and frames that are not what their header says.
+        problems: the first of them, a sentence each.
+    """
+
+    file: str
+    bytes: int
+    cameras: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+    first_ns: int | None = None
+    last_ns: int | None = None
+    whole: bool = True
+    missing: int = 0
+    damaged: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong with the file itself. A frame that was never recorded is no damage."""
+        return self.whole and not self.damaged
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {**vars(self), "sound": self.sound}
+
+    def tell(self, sentence: str) -> None:
+        """Notes what can't be read."""
+        self.damaged += 1
+        if len(self.problems) < NAMED:
+            self.problems.append(sentence)
+
+
+def examine(path: Path, *, thoroughly: bool) -> FileReport:
+    """Reads a file.
+
+    Args:
+        path: of it.
+        thoroughly: every picture is held to its header's checksum; else only what is there is counted.
+
+    Raises:
+        RecordingError: it can't be opened, or is no MCAP file.
+    """
+    report = FileReport(str(path), path.stat().st_size if path.exists() else 0)
+    quick = None if thoroughly else _by_index(path, report)
+    if quick is not None:
+        return quick
+    with path.open("rb") as stream:
+        report.whole = read_summary(stream) is not None
+    seqs: dict[tuple[str, str], list[int]] = {}
+    cut: list[str] = []
+    for message in read_messages(path, ALL, tell=report.tell if report.whole else cut.append):
+        report.messages[message.topic] += 1
+        report.first_ns = min(message.time_ns, report.first_ns or message.time_ns)
+        report.last_ns = max(message.time_ns, report.last_ns or 0)
+        report.cameras[message.camera] += message.topic in PICTURES
+        if thoroughly and message.topic is not Topic.VERDICT:
+            try:
+                found = _checked(message)
+                seqs.setdefault((found.camera, found.session), []).append(found.seq)
+            except (BadFrame, RecordingError, ValueError, KeyError) as error:
+                report.tell(f"{path}: frame {message.camera} seq {message.seq}: {error}")
+    for sentence in cut[:-1]:  # the last one says only that it was cut off
+        report.tell(sentence)
+    report.problems += cut[-1:]
+    report.missing = sum(max(found) - min(found) + 1 - len(set(found)) for found in seqs.values())
+    return report
+
+
+def _checked(message: RecordedMessage) -> FrameId:
+    """Whose frame this is, once its pixels have been found to be what its header says.
+
+    Raises:
+        BadFrame: they are not.
+        RecordingError: it is no frame.
+        ValueError: it can't be read at all; so does KeyError.
+    """
+    if message.topic not in PICTURES:
+        tag = json.loads(bytes(message.data))["frame"]
+        return FrameId(tag["camera"], tag["session"], tag["seq"])
+    header, _, payload = message.frame()
+    if crc32(payload) != header.crc32:
+        raise BadFrame("the pixels do not have the checksum that their header names")
+    return header.id
+
+
+def _by_index(path: Path, report: FileReport) -> FileReport | None:
+    """What a file's index says of it; None if it has none."""
+    try:
+        with path.open("rb") as stream:
+            summary = read_summary(stream)
+    except OSError as error:
+        raise RecordingError(f"{path} can't be read: {error.strerror}") from error
+    if summary is None or summary.statistics is None:
+        return None
+    for number, count in summary.statistics.channel_message_counts.items():
+        camera, _, topic = summary.channels[number].topic.partition("/")
+        report.messages[topic] += count
+        if topic in PICTURES:
+            report.cameras[camera] += count
+    if summary.statistics.message_count:
+        report.first_ns = summary.statistics.message_start_time
+        report.last_ns = summary.statistics.message_end_time
+    return report
+
+
+def repair(path: Path, *, keep: bool) -> tuple[int, FileReport]:
+    """Writes all that can be read of a file into a new one, which takes its place.
+
+    Args:
+        path: of the file.
+        keep: whether the old one stays, as `NAME.damaged`.
+
+    Returns:
+        How many messages were saved, and what the new file is like.
+
+    Raises:
+        RecordingError: nothing can be read, or the new file can't be written; the old one stays as it was.
+    """
+    new = path.with_suffix(".repairing")
+    try:
+        new.unlink(missing_ok=True)
+        saved = _copy(path, new)
+        if keep:
+            path.rename(path.with_suffix(".damaged"))
+        new.replace(path)
+    except OSError as error:
+        raise RecordingError(f"{path} can't be repaired, it stays as it is: {error.strerror or error}") from error
+    finally:
+        new.unlink(missing_ok=True)
+    return saved, examine(path, thoroughly=False)
+
+
+def _copy(path: Path, new: Path) -> int:
+    """Writes all that can be read into a new file. Returns how many messages that is.
+
+    Raises:
+        RecordingError: nothing can be read.
+        OSError: it can't be written.
+    """
+    file = RecordingFile(new, chunk_bytes=MIB, compression="none")
+    try:
+        for message in read_messages(path):
+            data = bytes(message.data)
+            file.add(message.camera, message.topic, data, time_ns=message.time_ns, seq=message.seq)
+        if not file.messages:
+            raise RecordingError(f"{path} holds no message that can be read")
+        file.close()
+    except BaseException:
+        file.abandon()
+        raise
+    return file.messages
