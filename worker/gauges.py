@@ -38,6 +38,7 @@ class WorkerCollector(Collector):
             yield from _in_hand(pipeline)
             yield from _peers(pipeline)
             yield from _engine(pipeline)
+            yield from _drift(pipeline)
 
 
 def _latency(observed: Observed) -> Iterator[Metric]:
@@ -99,6 +100,19 @@ def _engine(pipeline: Pipeline) -> Iterator[Metric]:
     yield bundles
     if memory := gpu_memory_bytes():
         yield _gauges("gpu_memory_bytes", "Allocated by this worker, by device.", "device", memory)
+
+
+def _drift(pipeline: Pipeline) -> Iterator[Metric]:
+    labels = ("camera", "recipe")
+    evidence = GaugeMetricFamily(
+        f"{PREFIX}_drift", "Evidence that scores have moved since calibration, a power of ten.", labels=labels
+    )
+    warning = GaugeMetricFamily(f"{PREFIX}_drift_warning", "1 if they have.", labels=labels)
+    for watched in pipeline.drift.states():
+        evidence.add_metric((watched.camera, watched.recipe), watched.evidence)
+        warning.add_metric((watched.camera, watched.recipe), watched.warning)
+    yield evidence
+    yield warning
 
 
 def _counter(name: str, text: str, value: int) -> Metric:

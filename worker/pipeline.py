@@ -32,6 +32,7 @@ from worker.shelf import Shelf
 from worker.sink import Judged, ResultSink
 from worker.stage import Stage
 from worker.verdict import Reason
+from worker.watches import DriftWatches
 from worker.writer import ResultWriter, Stored
 
 log = structlog.get_logger("worker")
@@ -58,6 +59,7 @@ class Pipeline:
         recipes: what frames are judged with that come from now on. Changed by the work loop alone, between two batches.
         on_beat: called by the work loop at each beat, and by nobody else: it is not called any more if that loop hangs.
         observed: what is counted of verdicts.
+        drift: compares scores with those of calibration.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Pipeline:
         self.sink = sink
         self.on_beat: Callable[[], None] = lambda: None
         self.observed = Observed(frozenset(recipes))
+        self.drift = DriftWatches(settings.cameras, recipes)
         self._infer_batch = self.observed.counting(infer)
         self._log = log.bind()
         self._pace = Pace()
@@ -321,7 +324,9 @@ class Pipeline:
             raise Unfit(Reason.EXPIRED, "too little of its budget was left, when there was too much to do")
 
     def _conclude(self, batch: InferredBatch) -> None:
-        self._hand_on(self._concluder.judged(batch))
+        judged = self._concluder.judged(batch)
+        self._hand_on(judged)
+        self.drift.judged(batch.frames, judged)
         if self.shadow is not None:
             self.shadow.offer(batch.frames)
 
