@@ -24,7 +24,7 @@ REJECTED = 1.03
 """By which a rejected part multiplies at most: hundreds in a row are a drift, dozens are a bad lot."""
 CALM_FRAMES = 500
 """With no more than the first stake for so many frames, a warning is over."""
-RECENT_FRAMES = 50
+RECENT_FRAMES = 20
 
 
 class DriftWatch:
