@@ -39,6 +39,7 @@ class WorkerCollector(Collector):
             yield from _peers(pipeline)
             yield from _engine(pipeline)
             yield from _drift(pipeline)
+            yield from _evidence(pipeline)
 
 
 def _latency(observed: Observed) -> Iterator[Metric]:
@@ -113,6 +114,19 @@ def _drift(pipeline: Pipeline) -> Iterator[Metric]:
         warning.add_metric((watched.camera, watched.recipe), watched.warning)
     yield evidence
     yield warning
+
+
+def _evidence(pipeline: Pipeline) -> Iterator[Metric]:
+    if (evidence := pipeline.evidence) is None:
+        return
+    yield _counter("evidence_kept", "Pictures of rejected parts that were kept.", evidence.kept)
+    dropped = CounterMetricFamily(
+        f"{PREFIX}_evidence_dropped", "Pictures of rejected parts that were not.", labels=("reason",)
+    )
+    for reason, count in list(evidence.dropped.items()):
+        dropped.add_metric((reason,), count)
+    yield dropped
+    yield _gauge("evidence_bytes", "In the folder of pictures of rejected parts.", evidence.bytes)
 
 
 def _counter(name: str, text: str, value: int) -> Metric:
