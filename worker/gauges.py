@@ -106,7 +106,7 @@ def _engine(pipeline: Pipeline) -> Iterator[Metric]:
 def _drift(pipeline: Pipeline) -> Iterator[Metric]:
     labels = ("camera", "recipe")
     evidence = GaugeMetricFamily(
-        f"{PREFIX}_drift", "Evidence that scores have moved since calibration, a power of ten.", labels=labels
+        f"{PREFIX}_drift", "Evidence that scores have risen since calibration, a power of ten.", labels=labels
     )
     warning = GaugeMetricFamily(f"{PREFIX}_drift_warning", "1 if they have.", labels=labels)
     for watched in pipeline.drift.states():

@@ -20,7 +20,7 @@ class Watched(NamedTuple):
     Attributes:
         camera: of them.
         recipe: of them.
-        evidence: that their scores have moved, a power of ten.
+        evidence: that their scores have risen, a power of ten.
         warning: whether they have.
     """
 
@@ -82,9 +82,6 @@ class DriftWatches:
 def _tell(watch: DriftWatch, **what: str | float) -> None:
     """`severity` is that of late: it was 0 at calibration, and is 1 at the threshold."""
     if watch.warning:
-        direction = "risen" if watch.risen else "fallen"
-        log.warning(
-            f"scores have {direction} since calibration: look at lamp, lens and product", **what, false_alarms=RATE
-        )
+        log.warning("scores have risen since calibration: look at lamp, lens and product", **what, false_alarms=RATE)
     else:
         log.info("scores are as in calibration again", **what)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("scipy")
 
-from worker.drift import CALM_FRAMES, DEFECTS, RATE, DriftWatch
+from worker.drift import CALM_FRAMES, DEFECTS, RATE, UNIMPORTANT, DriftWatch
 
 PICTURES = 42
 DEFECT = 50.0
@@ -59,24 +59,31 @@ def test_a_frame_adds_nothing_on_average_where_no_more_than_is_plausible_lie_bey
 ) -> None:
     """The promise rests on it: after any frame the evidence is, on average, no more than before."""
     watch = DriftWatch([float(score) for score in range(pictures)])
-    for bets in (watch._rising, watch._falling):
-        for place, bound in enumerate(bets.bounds):
-            beyond, at_or_below = bets.factors[True][place + 1], bets.factors[True][place]
-            rejected = bets.factors[False][-1]
-            for bet in (2 * place, 2 * place + 1):
-                passing = share * bound * beyond[bet] + (1 - share * bound) * at_or_below[bet]
-                assert (1 - defects) * passing + defects * rejected[bet] <= 1 + 1e-12
+    for place, bound in enumerate(watch.bounds):
+        beyond, at_or_below = watch.factors[True][place + 1], watch.factors[True][place]
+        rejected = watch.factors[False][-1]
+        for bet in (2 * place, 2 * place + 1):
+            passing = share * bound * beyond[bet] + (1 - share * bound) * at_or_below[bet]
+            assert (1 - defects) * passing + defects * rejected[bet] <= 1 + 1e-12
 
 
-@pytest.mark.parametrize("moved", [2.0, -2.0])
-def test_a_movement_in_either_direction_is_noticed_and_named(moved: float) -> None:
+def test_a_movement_is_noticed() -> None:
     rng = random.Random(1)
     watch = a_watch(rng)
     assert warns_at(watch, unmoved(rng, 500)) is None
-    assert (warns_at(watch, (good(rng, moved=moved) for _ in range(200))) or 999) < 100
-    assert watch.risen is (moved > 0)
+    assert (warns_at(watch, (good(rng, moved=2) for _ in range(200))) or 999) < 100
     assert watch.evidence > 2
-    assert (watch.recent > 0) is (moved > 0)
+    assert watch.recent > 0.25
+
+
+def test_a_movement_that_does_not_matter_is_none() -> None:
+    rng = random.Random(11)
+    assert warns_at(a_watch(rng), (good(rng, moved=UNIMPORTANT) for _ in range(10_000))) is None
+
+
+def test_scores_that_fall_are_no_movement() -> None:
+    rng = random.Random(12)
+    assert warns_at(a_watch(rng), (good(rng, moved=-3) for _ in range(2000))) is None
 
 
 def test_a_slow_movement_is_noticed() -> None:
@@ -99,17 +106,16 @@ def test_a_tenth_of_defects_is_no_movement() -> None:
     assert warns_at(a_watch(rng), parts) is None
 
 
-def test_a_bad_lot_of_a_hundred_defects_in_a_row_is_no_movement() -> None:
+def test_a_bad_lot_of_dozens_of_defects_in_a_row_is_no_movement() -> None:
     rng = random.Random(5)
-    assert warns_at(a_watch(rng), [*unmoved(rng, 100), *[DEFECT] * 100, *unmoved(rng, 100)]) is None
+    assert warns_at(a_watch(rng), [*unmoved(rng, 100), *[DEFECT] * 36, *unmoved(rng, 100)]) is None
 
 
 def test_a_line_on_which_every_part_fails_has_moved() -> None:
     rng = random.Random(6)
     watch = a_watch(rng)
     assert warns_at(watch, unmoved(rng, 1000)) is None
-    assert warns_at(watch, [DEFECT] * 1000) is not None
-    assert watch.risen
+    assert (warns_at(watch, [DEFECT] * 1000) or 999) < 150
 
 
 def test_a_movement_among_defects_is_noticed_by_the_parts_that_pass() -> None:
@@ -139,7 +145,7 @@ def test_few_calibration_pictures_know_little_and_are_a_watch_all_the_same(pictu
 
 
 def test_scores_that_are_all_those_of_one_calibration_picture_are_no_movement() -> None:
-    """A camera that sees the same part again and again: nothing lies beyond its quantile."""
+    """A camera that sees the same part again and again."""
     rng = random.Random(10)
     scores = sorted(good(rng) for _ in range(PICTURES))
     assert warns_at(DriftWatch(scores), [scores[PICTURES // 2]] * 3000) is None
