@@ -39,6 +39,8 @@ class WorkerCollector(Collector):
             yield from _in_hand(pipeline)
             yield from _peers(pipeline)
             yield from _engine(pipeline)
+            yield from _drift(pipeline)
+            yield from _evidence(pipeline)
 
 
 def _latency(observed: Observed) -> Iterator[Metric]:
@@ -102,6 +104,32 @@ def _engine(pipeline: Pipeline) -> Iterator[Metric]:
     yield bundles
     if memory := gpu_memory_bytes():
         yield _gauges("gpu_memory_bytes", "Allocated by this worker, by device.", "device", memory)
+
+
+def _drift(pipeline: Pipeline) -> Iterator[Metric]:
+    labels = ("camera", "recipe")
+    evidence = GaugeMetricFamily(
+        f"{PREFIX}_drift", "Evidence that scores have risen since calibration, a power of ten.", labels=labels
+    )
+    warning = GaugeMetricFamily(f"{PREFIX}_drift_warning", "1 if they have.", labels=labels)
+    for watched in pipeline.drift.states():
+        evidence.add_metric((watched.camera, watched.recipe), watched.evidence)
+        warning.add_metric((watched.camera, watched.recipe), watched.warning)
+    yield evidence
+    yield warning
+
+
+def _evidence(pipeline: Pipeline) -> Iterator[Metric]:
+    if (evidence := pipeline.evidence) is None:
+        return
+    yield _counter("evidence_kept", "Pictures of rejected parts that were kept.", evidence.kept)
+    dropped = CounterMetricFamily(
+        f"{PREFIX}_evidence_dropped", "Pictures of rejected parts that were not.", labels=("reason",)
+    )
+    for reason, count in list(evidence.dropped.items()):
+        dropped.add_metric((reason,), count)
+    yield dropped
+    yield _gauge("evidence_bytes", "In the folder of pictures of rejected parts.", evidence.bytes)
 
 
 def _counter(name: str, text: str, value: int) -> Metric:

@@ -15,6 +15,7 @@ CAMERA = 'instance="c", job="sightline-camera", line="a"'
 VERDICTS = f'sightline_worker_verdicts_total{{{WORKER}, recipe="part", reason="%s"}}'
 TOTAL = f'sightline_worker_stage_seconds_bucket{{{WORKER}, stage="%s", le="%s"}}'
 
+DRIFT = f'sightline_worker_drift_warning{{{WORKER}, camera="cam1", recipe="part"}}'
 READY, REDIS = f"sightline_worker_ready{{{WORKER}}}", f"sightline_worker_redis_up{{{WORKER}}}"
 WAITING = f'sightline_worker_queue_entries{{{WORKER}, queue="verdicts"}}'
 WORKERS = f'sightline_camera_workers{{{CAMERA}, camera="cam1"}}'
@@ -27,6 +28,7 @@ WELL = {
     REDIS: "1x200",
     WORKERS: "1x200",
     WAITING: "3x200",
+    DRIFT: "0x200",
     VERDICTS % "ok": "0+995x200",
     VERDICTS % "defect": "0+500x200",  # bad parts are no fault of the line
     VERDICTS % "late": "0+5x200",
@@ -49,6 +51,7 @@ ILL = {
     "SightlineCameraWithoutWorker": {WORKERS: "0x200"},
     "SightlineLate": {VERDICTS % "late": "0+30x200"},
     "SightlineRefused": {VERDICTS % "bad_frame": "0+30x200"},
+    "SightlineDrift": {DRIFT: "1x200"},
     "SightlineP99OverBudget": {TOTAL % ("total", "0.180699"): "0+950x200"},
 }
 

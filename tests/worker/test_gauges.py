@@ -20,12 +20,14 @@ from producers.service import ServiceManager
 from tests.notified import listening
 from tests.producers.test_metrics import get
 from tests.worker.processes import eventually
+from tests.worker.test_watches import a_recipe
 from worker.bench.null import RECIPE, NullPipeline
 from worker.demo.processes import free_ports
 from worker.gauges import worker_metrics
 from worker.health import Health, ServiceReport
 from worker.observed import STAGES
 from worker.settings import CameraSettings, WorkerSettings
+from worker.watches import DriftWatches
 
 Numbers = dict[str, float]
 
@@ -83,6 +85,7 @@ def production(redis_url: str, line: str) -> Iterator[Line]:
         worker_metrics(made.health, made.settings),
         NullPipeline(made.settings) as pipeline,
     ):
+        pipeline.drift = DriftWatches(made.settings.cameras, {RECIPE: a_recipe(RECIPE)})
         made.health.pipeline = pipeline
         yield made
 
@@ -156,6 +159,11 @@ def test_a_frame_that_is_handed_back_is_counted_here_and_as_taken_over_by_who_ju
 
 def test_the_bundle_in_use_and_its_digest_are_told_by_recipe(production: Line) -> None:
     assert production.numbers()["bundle_info{bundle=null engine, no network,recipe=null}"] == 1
+
+
+def test_the_drift_of_each_camera_and_recipe_is_told_from_zero_on(production: Line) -> None:
+    numbers = production.numbers()
+    assert (numbers["drift{camera=cam1,recipe=null}"], numbers["drift_warning{camera=cam1,recipe=null}"]) == (0, 0)
 
 
 def test_peers_are_up_and_the_worker_is_ready(production: Line) -> None:

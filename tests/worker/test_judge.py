@@ -7,8 +7,13 @@ import pytest
 
 pytest.importorskip("torch")
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
 from model.calibration import Calibration
 from model.engine import Inspection
+from model.scoring import Scoring
 from tests.worker.frames import received, tag
 from worker.judge import judge, refusal
 from worker.verdict import Decision, Reason, Verdict
@@ -31,10 +36,14 @@ def judged(peak: float, *, late: bool = False) -> Verdict:
     inspection = Inspection(
         score=float(grid.max()) if math.isfinite(peak) else peak, grid=grid, size=(32, 32), box=(0, 0, 64, 64)
     )
+    return verdict_of(inspection, CALIBRATION, late=late)
+
+
+def verdict_of(inspection: Inspection, calibration: Calibration, *, late: bool = False) -> Verdict:
     return judge(
         received(0),
         inspection,
-        CALIBRATION,
+        calibration,
         model="part@0",
         worker="w",
         late=late,
@@ -81,3 +90,31 @@ def test_a_refused_frame_fails_and_keeps_its_identity() -> None:
         tag(9, part_id="p"), Reason.LOST, note="gone", worker="w", inspected_ns=1, latency_us={}, recipe="part"
     )
     assert (verdict.passed, verdict.reason, verdict.tag.seq, verdict.tag.part_id) == (False, Reason.LOST, 9, "p")
+
+
+levels = st.integers(-4, 9).map(float)  # few of them: ties matter
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_every_defect_has_a_region_within_the_frame_that_is_worse_than_the_threshold(data: st.DataObject) -> None:
+    """Whatever the score rule, the smallest area, the mask and the frame."""
+    rows, columns = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    grid = data.draw(arrays(np.float32, (rows, columns), elements=levels | st.floats(-4, 9, width=32)))
+    cells = data.draw(arrays(np.bool_, (rows, columns)))
+    mask = tuple("".join("#" if cell else "." for cell in row) for row in cells) if not cells.all() else ()
+    scoring = Scoring(top_k=data.draw(st.integers(1, 12)), min_area=data.draw(st.integers(1, 12)), ignore=mask)
+    threshold = data.draw(levels | st.floats(-4, 9))
+    x, y, width, height = data.draw(st.tuples(st.integers(0, 9), st.integers(0, 9), *[st.integers(1, 40)] * 2))
+    applied = scoring.apply(grid)
+    verdict = verdict_of(
+        Inspection(scoring.score(applied), applied, (rows * 8, columns * 8), (x, y, width, height)),
+        CALIBRATION.model_copy(update={"threshold": threshold, "median": threshold - 1}),
+    )
+    assert (verdict.reason is Reason.DEFECT) == bool(verdict.regions)
+    for region in verdict.regions:
+        left, top, across, down = region.box
+        assert x <= left < left + across <= x + width
+        assert y <= top < top + down <= y + height
+        assert region.area > 0
+        assert region.severity >= 1  # above the threshold, if only by less than a float shows
