@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import zmq
 
-from producers.camera import choose_source
+from producers.choosing import choose_source
 from producers.daemon import ExitCode
 from producers.errors import SettingsError
 from producers.frame import FrameHeader, FrameTag, decode
