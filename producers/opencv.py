@@ -7,16 +7,11 @@ import cv2
 
 from producers.errors import SourceError
 
-# RTSP over TCP: a picture that lost a packet would be filled up with what was there before, and judged. For the same
-# reason what a stream was sending when it broke off is thrown away.
-FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;discardcorrupt+nobuffer"
 FFMPEG_SILENT = "-8"
 
 
 def open_capture(where: str | int, backend: int, options: Sequence[int] = (), *, name: str) -> cv2.VideoCapture:
     """An open capture.
-
-    What FFmpeg is told is in two environment variables of OpenCV's, where you may have put something else.
 
     Args:
         where: file, URL, device or its number.
@@ -27,7 +22,6 @@ def open_capture(where: str | int, backend: int, options: Sequence[int] = (), *,
     Raises:
         SourceError: it can't be opened.
     """
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", FFMPEG_SILENT)  # what matters is said in our own log
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     try:

@@ -1,5 +1,6 @@
 """USB cameras and network streams through OpenCV. What they say of a picture is checked before it is one."""
 
+import os
 import sys
 import time
 from typing import cast
@@ -15,6 +16,9 @@ from producers.newest import NewestPicture
 from producers.opencv import open_capture
 from producers.snapshot import Snapshot, missing
 
+# RTSP over TCP: a picture that lost a packet would be filled up with what was there before, and judged. For the same
+# reason what a stream was sending when it broke off is thrown away. OpenCV takes this from the environment alone.
+FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;discardcorrupt"
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 V4L2_MANUAL = 1  # exposure by hand; V4L2 counts it in steps of 100 microseconds
 USB_FEATURES = ("pixel_format", "width", "height", "frame_rate", "exposure_us", "gain", "read_timeout_s")
@@ -32,6 +36,7 @@ def open_stream(url: str, *, read_timeout_s: float) -> NewestPicture:
     Raises:
         SourceError: nobody is there, or it is no stream.
     """
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
     patience_ms = int(read_timeout_s * 1000)
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, patience_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, patience_ms]
     name = without_secrets(url)

@@ -1,6 +1,7 @@
 """The judge: finite and not above the threshold and in time, or it fails."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ pytest.importorskip("torch")
 from model.calibration import Calibration
 from model.engine import Inspection
 from tests.worker.frames import received, tag
+from worker.batcher import ReceivedFrame
 from worker.judge import judge, refusal
 from worker.verdict import Decision, Reason, Verdict
 
@@ -25,14 +27,14 @@ CALIBRATION = Calibration(
 )
 
 
-def judged(peak: float, *, late: bool = False) -> Verdict:
+def judged(peak: float, *, late: bool = False, frame: ReceivedFrame | None = None) -> Verdict:
     grid = np.full((4, 4), -3.0, np.float32)
     grid[1, 2] = peak
     inspection = Inspection(
         score=float(grid.max()) if math.isfinite(peak) else peak, grid=grid, size=(32, 32), box=(0, 0, 64, 64)
     )
     return judge(
-        received(0),
+        frame or received(0),
         inspection,
         CALIBRATION,
         model="part@0",
@@ -55,6 +57,13 @@ def test_a_score_above_the_threshold_is_a_defect_with_a_region(score: float) -> 
     assert (verdict.decision, verdict.reason) == (Decision.FAIL, Reason.DEFECT)
     assert [region.box for region in verdict.regions] == [(32, 16, 16, 16)]
     assert verdict.regions[0].severity == pytest.approx(verdict.severity)
+
+
+def test_a_verdict_keeps_the_way_from_its_frame_to_the_sensor() -> None:
+    frame = received(0)
+    cut = frame.header.model_copy(update={"transform": ((1.0, 0.0, 100.0), (0.0, 1.0, 50.0))})
+    verdict = judged(2.0, frame=replace(frame, header=cut))
+    assert verdict.sensor_boxes() == ((132, 66, 16, 16),)
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
