@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from producers.attribution import Attribution, Unattributed
-from producers.errors import SourceError
+from producers.errors import SettingsError, SourceError
 from producers.settings import Policy
 from producers.snapshot import Snapshot
 from producers.sources import NAP_S
@@ -81,7 +81,7 @@ class LiveSource:
 
         Raises:
             SourceError: there was no first picture within the patience.
-            SettingsError: it can't be what the settings say.
+            SettingsError: it never was what the settings say.
         """
         self._began = self._heard = self._clock()
         try:
@@ -122,7 +122,9 @@ class LiveSource:
             picture = self._device.grab(NAP_S)
             if picture is None and self._silence_s is not None and self._clock() - self._heard > self._silence_s:
                 raise SourceError(f"{self.label}: no picture for {self._silence_s:g} s")
-        except SourceError as error:
+        except (SourceError, SettingsError) as error:
+            if self._began is not None and isinstance(error, SettingsError):
+                raise
             self._lose(error)
             return None
         if picture is not None:
@@ -137,7 +139,7 @@ class LiveSource:
             self._outage_s, self._lost_since = self._outage_s + gap_s, None
             log.info("source is back", source=self.label, gap_s=round(gap_s, 1))
 
-    def _lose(self, error: SourceError) -> None:
+    def _lose(self, error: SourceError | SettingsError) -> None:
         """It is tried again after a pause, which gets longer."""
         self._hang_up()
         now = self._clock()

@@ -13,7 +13,7 @@ from tests.producers.test_sources import Clock
 
 GOOD = np.zeros((2, 2, 3), np.uint8)
 Step = str
-"""What happens when a device is asked for a picture: `picture`, `nothing`, `torn`, or `lost`."""
+"""What happens when a device is asked for a picture: `picture`, `nothing`, `torn`, `refuse` or `lost`."""
 
 
 class ScriptedDevice:
@@ -32,6 +32,8 @@ class ScriptedDevice:
         if step == "torn":
             return missing("torn", captured=self.clock.now)
         self.clock.now += timeout_s
+        if step == "refuse":
+            raise SettingsError("gain is no feature of it")
         if step == "lost":
             raise SourceError("unplugged")
         return None
@@ -140,6 +142,15 @@ def test_a_setting_that_it_does_not_take_ends_it_at_once() -> None:
     source = LiveSource("cam", refuse, silence_s=1.0)
     with pytest.raises(SettingsError, match="gain"):
         list(source.captures(stopping=lambda: False))
+
+
+def test_a_setting_that_it_took_before_is_tried_until_it_takes_it_again() -> None:
+    """Another camera was plugged in, or its settings were locked; the line goes on once that is undone."""
+    bench = Bench(["picture", "lost"], ["refuse"], ["picture"])
+    captures = bench.captures()
+    next(captures)
+    assert next(captures).image is not None
+    assert len(bench.devices) == 3
 
 
 def test_a_camera_with_a_trigger_may_be_silent() -> None:
