@@ -1,6 +1,7 @@
 """The judge: finite and not above the threshold and in time, or it fails."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from model.calibration import Calibration
 from model.engine import Inspection
 from model.scoring import Scoring
 from tests.worker.frames import received, tag
+from worker.batcher import ReceivedFrame
 from worker.judge import judge, refusal
 from worker.verdict import Decision, Reason, Verdict
 
@@ -30,18 +32,20 @@ CALIBRATION = Calibration(
 )
 
 
-def judged(peak: float, *, late: bool = False) -> Verdict:
+def judged(peak: float, *, late: bool = False, frame: ReceivedFrame | None = None) -> Verdict:
     grid = np.full((4, 4), -3.0, np.float32)
     grid[1, 2] = peak
     inspection = Inspection(
         score=float(grid.max()) if math.isfinite(peak) else peak, grid=grid, size=(32, 32), box=(0, 0, 64, 64)
     )
-    return verdict_of(inspection, CALIBRATION, late=late)
+    return verdict_of(inspection, CALIBRATION, late=late, frame=frame)
 
 
-def verdict_of(inspection: Inspection, calibration: Calibration, *, late: bool = False) -> Verdict:
+def verdict_of(
+    inspection: Inspection, calibration: Calibration, *, late: bool = False, frame: ReceivedFrame | None = None
+) -> Verdict:
     return judge(
-        received(0),
+        frame or received(0),
         inspection,
         calibration,
         model="part@0",
@@ -64,6 +68,13 @@ def test_a_score_above_the_threshold_is_a_defect_with_a_region(score: float) -> 
     assert (verdict.decision, verdict.reason) == (Decision.FAIL, Reason.DEFECT)
     assert [region.box for region in verdict.regions] == [(32, 16, 16, 16)]
     assert verdict.regions[0].severity == pytest.approx(verdict.severity)
+
+
+def test_a_verdict_keeps_the_way_from_its_frame_to_the_sensor() -> None:
+    frame = received(0)
+    cut = frame.header.model_copy(update={"transform": ((1.0, 0.0, 100.0), (0.0, 1.0, 50.0))})
+    verdict = judged(2.0, frame=replace(frame, header=cut))
+    assert verdict.sensor_boxes() == ((132, 66, 16, 16),)
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
