@@ -24,7 +24,7 @@ class Caller(ServerRequestHandler):
     Args:
         server: it belongs to.
         came: told when it is there.
-        asked: told after each request that was answered.
+        asked: told before each request is answered.
         gone: told when it is gone, and why.
     """
 
@@ -81,10 +81,10 @@ class Caller(ServerRequestHandler):
 
     async def handle_request(self) -> None:
         """Answers the request that was decoded, then takes up the next."""
+        self._asked(self)
         await super().handle_request()  # type: ignore[no-untyped-call]
         self._answering = False
         if self.transport:
-            self._asked(self)
             self._answer_next()
 
     def _answer_next(self) -> None:
