@@ -38,8 +38,17 @@ class Image:
         """
         status, shown_s = self._shown
         if self._clock() - shown_s > self._stale_s:
-            status = replace(status, online=False, synchronised=False, at_gate=None)
+            status = offline(status)
         encoded = self._encoded
         if encoded is None or encoded[0] is not status or encoded[1] != taken:
             self._encoded = encoded = (status, taken, encode(status, taken))
         return encoded[2]
+
+    def farewell(self, taken: int) -> list[int]:
+        """What a PLC that keeps its registers should keep: nothing that opens."""
+        return encode(offline(self._shown[0]), taken)
+
+
+def offline(status: Status) -> Status:
+    """The same results, of a gateway that is not there."""
+    return replace(status, online=False, synchronised=False, at_gate=None)

@@ -53,8 +53,8 @@ class ModbusClient:
     """A link to a PLC that is a Modbus server.
 
     What has changed is written, all of it from one status; what a PLC that is away has not seen, it never sees: once it
-    is back it gets the newest status, all of it. Its registers keep what was written last while nothing is, so it has
-    to watch the heartbeat.
+    is back it gets the newest status, all of it. Its registers keep what was written last when nothing more comes, so
+    it has to watch the heartbeat.
 
     Args:
         address: `HOST:PORT` of the PLC.
@@ -111,7 +111,7 @@ class ModbusClient:
         return [self._requests.popleft() for _ in range(len(self._requests))]
 
     def close(self) -> None:
-        """Ends the link and its thread. It takes an answer's timeout at most."""
+        """Shows the gateway as offline, and ends the link and its thread. It takes an answer's timeout or two."""
         self._stopping.set()
         self._changed.set()
         self._thread.join()
@@ -122,12 +122,11 @@ class ModbusClient:
         while not self._stopping.is_set():
             self._counts["attempts"] += 1
             why = self._talk()
-            if self.connected:
-                self.connected = False
+            if self.connected and not self._stopping.is_set():
                 self._hand_on([LinkDown(why)])
                 log.warning("modbus_down", plc="{}:{}".format(*self.address), why=why)
-            if not self._stopping.is_set():
-                self._stopping.wait(self._backoff.next_s())
+            self.connected = False
+            self._stopping.wait(self._backoff.next_s())
 
     def _talk(self) -> str:
         """One connection, from the first answer to the error that ends it. Returns what it was."""
@@ -168,6 +167,8 @@ class ModbusClient:
             if not self.connected:
                 self._up(asked)
             self._changed.wait(self._poll_s)
+        for at, words in changes(written, self._image.farewell(self._orders.taken)):
+            self._write(client, at, words)
 
     def _up(self, asked: list[Request]) -> None:
         self._counts["connected"] += 1
