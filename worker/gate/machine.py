@@ -178,7 +178,8 @@ class Machine(Decider):
         if self._names_another(verdict, part):
             self.counts["mismatched"] += 1
             self._say("a verdict has the trigger of one part and the id of another", frame=str(tag.id))
-            own = False
+            if verdict.passed:
+                return
         part.slots[place].take(verdict, own=own)
         if part.settled(self._clock.at(self._now_us)):
             self._decide(part)

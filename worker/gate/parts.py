@@ -12,9 +12,9 @@ What becomes of the verdicts of one view:
 | a PASS twice                                | passes while the one that is valid longer is                     |
 | a PASS that is not valid (any more)         | waits for a better one until the timer ends, then `stale`        |
 | a PASS of a simulated frame                 | likewise, then `simulated`                                       |
-| a PASS of another session, valid no more    | as if it had not come                                            |
+| a PASS of another session, valid no more    | likewise, then `stale`                                           |
 | a PASS that names another part as well      | as if it had not come                                            |
-| a FAIL of either of these                   | fails                                                            |
+| a FAIL of any of these                      | fails                                                            |
 | anything after the decision                 | counted as late, as a repetition or as a contradiction: no more  |
 """
 
@@ -51,13 +51,13 @@ class Slot:
     Attributes:
         failed: the first FAIL.
         passed: of the PASSes of a live camera the one that is valid longest.
-        simulated: a PASS of another kind.
+        worthless: a PASS that can't open, of a simulated frame or of another session.
         seen: whether the camera's own session has said anything.
     """
 
     failed: Verdict | None = None
     passed: Verdict | None = None
-    simulated: Verdict | None = None
+    worthless: Verdict | None = None
     seen: bool = False
 
     def take(self, verdict: Verdict, *, own: bool) -> None:
@@ -65,15 +65,14 @@ class Slot:
 
         Args:
             verdict: any.
-            own: whether it is of the session that is the camera's now, of a frame that was taken live, and names no
-                other part.
+            own: whether it is of a frame that was taken live, in the session that is the camera's now.
         """
         self.seen = self.seen or own
         if not verdict.passed:
             self.failed = self.failed or verdict
-        elif verdict.tag.simulated:
-            self.simulated = self.simulated or verdict
-        elif own and (self.passed is None or (verdict.valid_until_us or 0) > (self.passed.valid_until_us or 0)):
+        elif not own:
+            self.worthless = self.worthless or verdict
+        elif self.passed is None or (verdict.valid_until_us or 0) > (self.passed.valid_until_us or 0):
             self.passed = verdict
 
     def reason(self, redis_us: int | None) -> GateReason:
@@ -83,12 +82,14 @@ class Slot:
             return GateReason(int(self.failed.reason)) if self.failed.reason else GateReason.WORKER_ERROR
         if self.passed is not None:
             return GateReason.OK if _valid(self.passed, redis_us) else GateReason.STALE
-        return GateReason.SIMULATED if self.simulated is not None else GateReason.SILENCE
+        if self.worthless is not None:
+            return GateReason.SIMULATED if self.worthless.tag.simulated else GateReason.STALE
+        return GateReason.SILENCE
 
     @property
     def shown(self) -> Verdict | None:
         """The verdict that its reason comes from."""
-        return self.failed or self.passed or self.simulated
+        return self.failed or self.passed or self.worthless
 
 
 class Part:
