@@ -16,7 +16,7 @@ from pymodbus.exceptions import ModbusException
 
 from worker.gate.commands import COMMAND_AT, COMMAND_WORDS, Command, Orders
 from worker.gate.image import STALE_S, Image
-from worker.gate.modbus_link import parse_modbus_address
+from worker.gate.modbus_link import drain, parse_modbus_address
 from worker.gate.plc import LinkDown, LinkUp, Request
 from worker.gate.registers import (
     AT_GATE_AT,
@@ -108,7 +108,7 @@ class ModbusClient:
 
     def requests(self) -> list[Request]:
         """As `Plc.requests`."""
-        return [self._requests.popleft() for _ in range(len(self._requests))]
+        return drain(self._requests)
 
     def close(self) -> None:
         """Shows the gateway as offline, and ends the link and its thread. It takes an answer's timeout or two."""

@@ -18,7 +18,7 @@ from producers.errors import AddressTaken
 from worker.gate.commands import COMMAND_AT, COMMAND_WORDS, SEQUENCE_AT, Command, Orders
 from worker.gate.image import STALE_S, Image
 from worker.gate.modbus_caller import Caller
-from worker.gate.modbus_link import parse_modbus_address
+from worker.gate.modbus_link import drain, parse_modbus_address
 from worker.gate.plc import LinkDown, LinkUp, Request
 from worker.gate.registers import SPANS
 from worker.gate.status import Status
@@ -88,7 +88,7 @@ class ModbusServer:
 
     def requests(self) -> list[Request]:
         """As `Plc.requests`."""
-        return [self._requests.popleft() for _ in range(len(self._requests))]
+        return drain(self._requests)
 
     def close(self) -> None:
         """Hangs up on all clients, and ends the thread."""
