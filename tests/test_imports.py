@@ -50,6 +50,7 @@ def test_sockets_live_in_few_places(path: Path) -> None:
             "worker/intake.py",
             "worker/link.py",
             "worker/check.py",
+            "worker/gate/live.py",
             "worker/bench/bursts.py",
         },
         "redis": {"worker/line.py", "worker/async_line.py"},

@@ -24,7 +24,9 @@ from producers.daemon import ExitCode
 from worker import audit_cli, recipe_cli
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
+from worker.bench.cli_gate import gate as bench_gate
 from worker.bench.cli_line import line, soak
+from worker.gate.cli import gate
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
 LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
@@ -75,6 +77,8 @@ def _missing(error: ImportError) -> str | None:
         return f"this command needs {error.name}: install it with pip install 'sightline[onnx]'"
     if error.name == "psutil":
         return "this command needs psutil: install it with pip install 'sightline[demo]'"
+    if (error.name or "").split(".")[0] == "pymodbus":
+        return "this command needs pymodbus: install it with pip install 'sightline[plc]'"
     if (error.name or "").split(".")[0] == "anomalib":
         return "this command needs anomalib: install it with pip install 'sightline[peers]'"
     return None
@@ -241,6 +245,7 @@ for function in (
     producers.cli.camera,
     worker,
     subscribe,
+    gate,
     audit_cli.audit,
     check,
     producers.cli.parts,
@@ -270,6 +275,7 @@ command(producers.keys_cli.list, into=keys)
 command(transport, into=bench)
 command(line, into=bench)
 command(soak, into=bench)
+command(bench_gate, into=bench)
 recipe = typer.Typer(help=recipe_cli.HELP, no_args_is_help=True)
 app.add_typer(recipe, name="recipe")
 command(recipe_cli.list, into=recipe)
