@@ -25,6 +25,7 @@ from worker import audit_cli, recipe_cli
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
 from worker.bench.cli_gate import gate as bench_gate
+from worker.bench.cli_latency import latency
 from worker.bench.cli_line import line, soak
 from worker.gate.cli import gate
 
@@ -276,6 +277,7 @@ command(transport, into=bench)
 command(line, into=bench)
 command(soak, into=bench)
 command(bench_gate, into=bench)
+command(latency, into=bench)
 recipe = typer.Typer(help=recipe_cli.HELP, no_args_is_help=True)
 app.add_typer(recipe, name="recipe")
 command(recipe_cli.list, into=recipe)

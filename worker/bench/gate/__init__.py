@@ -13,4 +13,5 @@ In the order of the flow:
 - `oracle`    who had to open, found without the gate
 - `report`    the oracle's word beside what the PLC did
 - `run`       all of it, once
+- `latency`   another bench: from XADD to a PLC that polls, `quick_plc`, and nothing broken
 """
