@@ -79,6 +79,10 @@ class Caller(ServerRequestHandler):
             return self.hang_up("too_many_requests")
         return self._answer_next()
 
+    def handle_later(self) -> None:
+        """Starts the answer. pymodbus wakes this loop from outside for it, which costs a system call."""
+        self._task = self.loop.create_task(self.handle_request())
+
     async def handle_request(self) -> None:
         """Answers the request that was decoded, then takes up the next."""
         self._asked(self)

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 from worker.gate.commands import COMMAND_AT, COMMANDS
 from worker.gate.status import MAX_COUNTER, RING, Challenge, GateReason, PartResult, Status
-from worker.gate.words import Field, Kind, Value, lay, pack
+from worker.gate.words import Field, Kind, Register, Value, lay, pack
 
 MAP_VERSION = 1
 SLOTS = RING + 1
@@ -232,8 +232,7 @@ def _ring_of(registers: Sequence[int], counter: int) -> tuple[PartResult, ...]:
 
 
 def _result_of(registers: Sequence[int], prefix: str) -> PartResult:
-    fields = ENTRY if prefix.startswith("ring") else RECORD
-    at = {name: read(registers, prefix + name) for name, *_ in fields}
+    at = {name: row.value(registers) for name, row in _rows_of(prefix)}
     severity, score = int(at["severity"]), float(at.get("score", math.nan))
     return PartResult(
         counter=int(at["counter"]),
@@ -246,6 +245,12 @@ def _result_of(registers: Sequence[int], prefix: str) -> PartResult:
         camera=str(at.get("camera", "")),
         view=str(at.get("view", "")),
     )
+
+
+@lru_cache
+def _rows_of(prefix: str) -> tuple[tuple[str, Register], ...]:
+    fields = ENTRY if prefix.startswith("ring") else RECORD
+    return tuple((name, ROWS[prefix + name]) for name, *_ in fields)
 
 
 if __name__ == "__main__":

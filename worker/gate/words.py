@@ -21,7 +21,10 @@ class Kind(StrEnum):
     @property
     def words(self) -> int:
         """Registers that it takes."""
-        return {Kind.U16: 1, Kind.U32: 2, Kind.F32: 2, Kind.TEXT: TEXT_BYTES // 2}[self]
+        return _WORDS[self]
+
+
+_WORDS = {Kind.U16: 1, Kind.U32: 2, Kind.F32: 2, Kind.TEXT: TEXT_BYTES // 2}
 
 
 @dataclass(frozen=True)
@@ -70,18 +73,24 @@ def pack(kind: Kind, value: Value) -> list[int]:
     """A value as words. A number that does not fit saturates; text is cut, and ends in a tilde then."""
     if isinstance(value, str):
         return list(struct.unpack(f">{kind.words}H", _ascii(value)))
+    if kind is Kind.U16:
+        return [min(max(int(value), 0), 0xFFFF)]
     if kind is Kind.F32:
         return list(struct.unpack(">2H", _float32(value)))
-    number = min(max(int(value), 0), (1 << 16 * kind.words) - 1)
-    return [number >> 16, number & 0xFFFF] if kind is Kind.U32 else [number]
+    number = min(max(int(value), 0), 0xFFFF_FFFF)
+    return [number >> 16, number & 0xFFFF]
 
 
 def unpack(kind: Kind, words: Sequence[int]) -> Value:
     """The value in words."""
+    if kind is Kind.U16:
+        return words[0]
+    if kind is Kind.U32:
+        return words[0] << 16 | words[1]
     raw = struct.pack(f">{kind.words}H", *words)
     if kind is Kind.TEXT:
         return raw.partition(b"\0")[0].rstrip(b" ").decode("ascii", errors="replace")
-    value: Value = struct.unpack({Kind.U16: ">H", Kind.U32: ">I", Kind.F32: ">f"}[kind], raw)[0]
+    value: float = struct.unpack(">f", raw)[0]
     return value
 
 
