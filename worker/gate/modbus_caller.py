@@ -5,9 +5,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
+from pymodbus.constants import ExcCodes
+from pymodbus.pdu import ExceptionResponse
 from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 
+FUNCTIONS = (3, 4, 6, 16, 22, 23)
+"""Those that read and write registers. pymodbus would answer others with files, counters and a name of its own."""
 HEADER_BYTES = 6  # transaction, protocol, length
 MIN_LENGTH, MAX_LENGTH = 2, 254  # what the length counts: unit, function and data
 MAX_REQUESTS = 16
@@ -86,7 +90,13 @@ class Caller(ServerRequestHandler):
     async def handle_request(self) -> None:
         """Answers the request that was decoded, then takes up the next."""
         self._asked(self)
-        await super().handle_request()  # type: ignore[no-untyped-call]
+        asked = self.last_pdu
+        if asked is None or asked.function_code in FUNCTIONS:
+            await super().handle_request()  # type: ignore[no-untyped-call]
+        else:
+            code, unit, transaction = asked.function_code, asked.dev_id, asked.transaction_id
+            refused = ExceptionResponse(code, ExcCodes.ILLEGAL_FUNCTION, device_id=unit, transaction=transaction)
+            self.server_send(refused, None)  # type: ignore[no-untyped-call]
         self._answering = False
         if self.transport:
             self._answer_next()

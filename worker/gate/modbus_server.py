@@ -31,7 +31,6 @@ MAX_WAITING = 1024
 """Requests that wait for the gateway. A block that comes beyond them is refused as busy, so that its PLC knows."""
 LOOK_S = 0.25
 START_S = 10.0
-REGISTER_FUNCTIONS = (3, 4, 6, 16, 22, 23)
 
 
 class ModbusServer:
@@ -159,11 +158,9 @@ class ModbusServer:
         return SimDevice(0, simdata=[*shown, command], action=self._access)
 
     async def _access(
-        self, function: int, _start: int, address: int, _count: int, registers: list[int], written: list[Any] | None
+        self, _function: int, _start: int, address: int, _count: int, registers: list[int], written: list[Any] | None
     ) -> ExcCodes | None:
         """What happens at each access, after pymodbus has held it against the spans and before it copies registers."""
-        if function not in REGISTER_FUNCTIONS:
-            return ExcCodes.ILLEGAL_FUNCTION
         if written:
             return self._write(address, written)
         image = self._image.registers(self._orders.taken)

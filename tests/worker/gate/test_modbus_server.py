@@ -1,5 +1,6 @@
 """The Modbus server: each read is of one status, each block is taken once, and no client costs the others anything."""
 
+import random
 import socket
 import struct
 import threading
@@ -145,9 +146,11 @@ def test_a_read_beyond_the_map_is_refused(client: ModbusTcpClient, at: int, word
     assert client.read_holding_registers(at, count=words).exception_code == ILLEGAL_ADDRESS
 
 
-def test_coils_are_refused(client: ModbusTcpClient) -> None:
+def test_whatever_is_no_register_is_refused(client: ModbusTcpClient) -> None:
     assert client.read_coils(0, count=8).exception_code == ILLEGAL_FUNCTION
     assert client.write_coil(COMMAND_AT, True).exception_code == ILLEGAL_FUNCTION
+    assert client.report_device_id().exception_code == ILLEGAL_FUNCTION
+    assert client.diag_restart_communication(True).exception_code == ILLEGAL_FUNCTION
 
 
 @pytest.mark.parametrize(
@@ -169,6 +172,20 @@ def test_a_malformed_request_is_answered_by_an_exception_and_the_next_one_as_eve
         assert answer[8] == code
         connection.sendall(FC3)
         assert len(read_exactly(connection, ANSWER_BYTES)) == ANSWER_BYTES
+
+
+def test_no_function_with_any_bytes_behind_it_ends_the_server_or_gets_no_answer(
+    link: Link, client: ModbusTcpClient
+) -> None:
+    chance = random.Random(3)
+    with link.dial() as connection:
+        for number in range(600):
+            pdu = bytes([number % 128]) + chance.randbytes(chance.randrange(1, 40))
+            connection.sendall(struct.pack(">HHHB", number, 0, 1 + len(pdu), 1) + pdu)
+            transaction, _, length = struct.unpack(">HHH", read_exactly(connection, 6))
+            assert transaction == number
+            assert len(read_exactly(connection, length)) == length
+    assert decode(client.read_holding_registers(0, count=BLOCK_WORDS).registers).counter == 0
 
 
 def test_requests_may_come_in_one_segment_or_byte_by_byte(link: Link) -> None:
