@@ -148,7 +148,10 @@ class Decider:
         self._belt.clear()
         self._numbering.restart()
         self.standing.gain_step()
-        self._say("in step: the PLC says so")
+        if self.standing.synchronised:
+            self._say("in step: the PLC says so")
+        else:
+            self._say("the PLC says that no part is under way, but the gateway is not online: it must say so again")
 
     def start_challenge(self) -> None:
         """The next part is a known bad one."""

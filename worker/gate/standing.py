@@ -13,6 +13,7 @@
 | anything else becomes of it                               | the challenge has failed: a line fault                   |
 | `ResetFault`                                              | the fault is over, and a failed challenge with it        |
 
+`Synchronise` while the gateway is not online puts nothing in step: it must come again.
 "In a row" is in the order of the triggers, whatever was decided first. Nothing that is armed while the gateway is not
 online, or while a fault stands, counts towards another fault.
 """
@@ -59,8 +60,8 @@ class Standing:
         self.age += 1
 
     def gain_step(self) -> None:
-        """Parts that are armed from here on, and their verdicts, belong together."""
-        self.synchronised = True
+        """Parts that are armed from here on, and their verdicts, belong together; if verdicts are read at all."""
+        self.synchronised = self.online
 
     def start_challenge(self) -> None:
         """The next part is a known bad one."""
@@ -81,7 +82,8 @@ class Standing:
     def account(self, part: Part) -> None:
         """Takes a decided part into account; in the order of the triggers."""
         if part.age == self.age:
-            self._in_time = self._in_time + 1 if part.complete else 0
+            in_time = part.complete and part.taint is not GateReason.OFFLINE
+            self._in_time = self._in_time + 1 if in_time else 0
             if not self.synchronised and self._in_time >= self._rules.sync_after:
                 self.gain_step()
         if part.taint not in (GateReason.OFFLINE, GateReason.FAULT):

@@ -24,7 +24,7 @@ def rules(**changed: Any) -> Rules:
 def judged(camera: str, trigger: int | None, *, passed: bool = True, **more: Any) -> Verdict:
     """A verdict of a live camera."""
     reason = more.pop("reason", None)
-    changed = {name: more.pop(name) for name in ("severity", "score", "valid_until_us") if name in more}
+    changed: dict[str, Any] = {name: more.pop(name) for name in ("severity", "score", "valid_until_us") if name in more}
     session = SESSIONS.get(camera, str(uuid.UUID(int=1)))
     tag = {"camera": camera, "trigger": trigger, "simulated": False, "session": session}
     found = verdict(more.pop("seq", trigger or 0), passed=passed, **{**tag, **more})

@@ -438,6 +438,17 @@ def test_offline_everything_is_rejected_and_online_again_it_is_out_of_step() -> 
     assert gate.last.reason is GateReason.UNSYNCHRONISED
 
 
+def test_what_the_plc_says_while_the_gate_is_offline_puts_nothing_in_step() -> None:
+    gate = Driven(online=False)
+    assert not gate.status.synchronised
+    gate.machine.go_online()
+    gate.good(1)
+    assert gate.last.reason is GateReason.UNSYNCHRONISED
+    gate.ask(Synchronise())
+    gate.good(2)
+    assert gate.last.opens
+
+
 def test_more_parts_under_way_than_there_can_be_cost_step_not_memory() -> None:
     gate = Driven(window_us=10**9)
     for number in range(1, 1200):
