@@ -178,7 +178,7 @@ class GateModel(RuleBasedStateMachine):
         self.read(camera, max(0, self.number - back), quirk)
 
     @rule(
-        said=st.lists(st.tuples(st.sampled_from(CAMERAS), MOSTLY_NONE), max_size=1),
+        said=st.lists(st.tuples(st.sampled_from(CAMERAS), MOSTLY_NONE), max_size=2),
         top=MOSTLY_NONE,
         ms=TIMES_MS,
         trouble=st.one_of(st.just(""), st.just(""), st.sampled_from(TROUBLES)),
@@ -194,11 +194,13 @@ class GateModel(RuleBasedStateMachine):
         side: dict[str, Any],
         again: str,
     ) -> None:
-        """After what may be said besides; time or trouble may lie between the two views; one may be said once more."""
+        """Something may be said besides, before and between; time or trouble may lie between the two views."""
         self.a_part_comes(1)
-        for camera, quirk in said:
+        for camera, quirk in said[1:]:
             self.read(camera, self.number, quirk)
         self.read("top", self.number, top)
+        for camera, quirk in said[:1]:
+            self.read(camera, self.number, quirk)
         self.time_passes(ms)
         if trouble:
             self.there_is_trouble(trouble)
