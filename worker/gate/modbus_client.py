@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import structlog
 from pymodbus.client import ModbusTcpClient
@@ -23,9 +23,11 @@ from worker.gate.registers import (
     BLOCK_WORDS,
     COUNTER_AT,
     NEWEST_AT,
+    ONLINE,
     RECORD_WORDS,
     RECORDS_AT,
     SLOTS,
+    STATE_AT,
 )
 from worker.gate.status import Status
 
@@ -54,7 +56,8 @@ class ModbusClient:
 
     What has changed is written, all of it from one status; what a PLC that is away has not seen, it never sees: once it
     is back it gets the newest status, all of it. Its registers keep what was written last when nothing more comes, so
-    it has to watch the heartbeat.
+    it has to watch the heartbeat. A gateway that is offline says so once and then writes no more, so that it does not
+    write over another that has the gate by now.
 
     Args:
         address: `HOST:PORT` of the PLC.
@@ -160,15 +163,24 @@ class ModbusClient:
                 self._hand_on(asked)
             image = self._image.registers(self._orders.taken)
             if time.monotonic() - whole_s > REFRESH_S:
-                written, whole_s = None, time.monotonic()
-            for at, words in changes(written, image):
-                self._write(client, at, words)
-            written = image
+                whole_s, known = time.monotonic(), None
+            else:
+                known = written
+            if written is None or is_online(written) or is_online(image):
+                written = self._bring(client, known, image)
             if not self.connected:
                 self._up(asked)
             self._changed.wait(self._poll_s)
-        for at, words in changes(written, self._image.farewell(self._orders.taken)):
-            self._write(client, at, words)
+        if written is None or is_online(written):
+            self._bring(client, written, self._image.farewell(self._orders.taken))
+
+    def _bring(self, client: ModbusTcpClient, known: list[int] | None, image: list[int]) -> list[int]:
+        """Brings the PLC's registers from what they hold to what they should. Returns what they hold then."""
+        for at, words in changes(known, image):
+            answer = client.write_registers(at, words, device_id=self._unit)
+            if answer.isError():
+                raise PlcRefuses(f"it does not take {len(words)} holding registers from address {at}")
+        return image
 
     def _up(self, asked: list[Request]) -> None:
         self._counts["connected"] += 1
@@ -186,11 +198,6 @@ class ModbusClient:
             raise PlcRefuses(f"it has no command block: {COMMAND_WORDS} holding registers from address {COMMAND_AT}")
         command = Command.read(found.registers)
         return self._orders.take(command) if self.connected else self._orders.resume(command)
-
-    def _write(self, client: ModbusTcpClient, at: int, words: Sequence[int]) -> None:
-        answer = client.write_registers(at, list(words), device_id=self._unit)
-        if answer.isError():
-            raise PlcRefuses(f"it does not take {len(words)} holding registers from address {at}")
 
     def _hand_on(self, requests: list[Request]) -> None:
         if requests:
@@ -221,6 +228,11 @@ class Backoff:
     def reset(self) -> None:
         """The last attempt was a success."""
         self._next_s = BACKOFF_S[0]
+
+
+def is_online(image: list[int]) -> bool:
+    """Whether registers say that the gateway is online."""
+    return bool(image[STATE_AT] & ONLINE)
 
 
 def changes(written: list[int] | None, image: list[int]) -> Iterator[tuple[int, list[int]]]:

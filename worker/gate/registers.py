@@ -102,6 +102,7 @@ REGISTERS = (
     *(row for slot in range(SLOTS) for row in lay(RECORDS_AT + slot * RECORD_WORDS, RECORD, prefix=f"full_{slot:02}_")),
 )
 ROWS = {row.name: row for row in REGISTERS}
+STATE_AT = ROWS["state"].address
 _NOBODY = PartResult(counter=0, trigger=0, part_id="", opens=False, reason=GateReason.OK)
 
 

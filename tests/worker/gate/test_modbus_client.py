@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -77,6 +78,7 @@ def test_the_plc_has_the_newest_status_with_its_counter_written_last(plc: PlcMem
 
 
 def test_a_new_block_is_taken_once_and_said_so(plc: PlcMemory, link: Link) -> None:
+    link.client.show(showing(1))
     link.woken.clear()
     plc.write(COMMAND_AT, Command(sequence=3, trigger=8, part_id="A-8").words())
     assert link.hear(Trigger)
@@ -142,6 +144,22 @@ def test_a_gateway_that_leaves_leaves_nothing_open_behind(plc: PlcMemory, link: 
     assert left.results == showing(3).results
 
 
+def test_a_gateway_that_is_offline_says_so_once_and_writes_no_more(plc: PlcMemory, link: Link) -> None:
+    """Another one may have the gate, and write to the same PLC."""
+    link.client.show(showing(3))
+    assert shows(plc, showing(3))
+    link.client.show(replace(showing(4, heartbeat=2), online=False))
+    assert eventually(lambda: not seen(plc).online, 10)
+    plc.write(0, [0] * 123)
+    plc.writes()
+    link.client.show(replace(showing(5, heartbeat=3), online=False))
+    plc.write(COMMAND_AT, Command(sequence=3, trigger=8).words())
+    assert link.hear(Trigger)
+    assert plc.writes() == [(COMMAND_AT, 21)]  # the PLC's own
+    link.client.show(showing(6))
+    assert shows(plc, showing(6))
+
+
 def test_a_plc_without_the_registers_never_comes_up_and_the_log_says_what_it_lacks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -154,6 +172,7 @@ def test_a_plc_without_the_registers_never_comes_up_and_the_log_says_what_it_lac
 
 
 def test_blocks_wait_in_the_plc_while_nobody_reads_what_it_asked_for(plc: PlcMemory, link: Link) -> None:
+    link.client.show(showing(1))
     link.client._requests.extend([LinkUp()] * MAX_WAITING)
     assert eventually(lambda: link.count("busy") > 0, 10)
     plc.write(COMMAND_AT, Command(sequence=3, trigger=8).words())
