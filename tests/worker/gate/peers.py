@@ -50,9 +50,9 @@ class Peer:
 class PlcMemory(Peer):
     """`plc_memory`: a PLC that is a server."""
 
-    def __init__(self, port: int | None = None, *, registers: int = 2000) -> None:
+    def __init__(self, port: int | None = None, *, registers: int = 2000, slow_ms: int = 0) -> None:
         self.port = port or free_ports(1)[0]
-        super().__init__("plc_memory", self.port, registers)
+        super().__init__("plc_memory", self.port, registers, slow_ms)
 
     @property
     def address(self) -> str:

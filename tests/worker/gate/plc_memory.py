@@ -1,7 +1,7 @@
 """A PLC that is a Modbus server, as a process of its own: registers that anybody may write, and no program.
 
-`python -m tests.worker.gate.plc_memory PORT REGISTERS`. One order a line on its standard input, `[what, ...]` in JSON,
-one answer a line on its standard output.
+`python -m tests.worker.gate.plc_memory PORT REGISTERS SLOW_MS`. One order a line on its standard input, `[what, ...]` in
+JSON, one answer a line on its standard output.
 """
 
 import asyncio
@@ -12,15 +12,22 @@ from typing import Any
 
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
+from pymodbus.simulator.simdevice import SimAction
 
 writes: list[tuple[int, int]] = []
 
 
-async def note(
-    _code: int, _start: int, address: int, count: int, _registers: list[int], values: list[Any] | None
-) -> None:
-    if values is not None:
-        writes.append((address, count))
+def noting(slow_s: float) -> SimAction:
+    """Notes each write, and takes its time for every answer."""
+
+    async def note(
+        _code: int, _start: int, address: int, count: int, _registers: list[int], values: list[Any] | None
+    ) -> None:
+        if values is not None:
+            writes.append((address, count))
+        await asyncio.sleep(slow_s)
+
+    return note
 
 
 async def obey(server: ModbusTcpServer, order: list[Any]) -> object:
@@ -36,9 +43,10 @@ async def obey(server: ModbusTcpServer, order: list[Any]) -> object:
     return found
 
 
-async def main(port: int, registers: int) -> None:
+async def main(port: int, registers: int, slow_ms: int) -> None:
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-    device = SimDevice(0, simdata=[SimData(0, count=registers, datatype=DataType.REGISTERS)], action=note)
+    memory = SimData(0, count=registers, datatype=DataType.REGISTERS)
+    device = SimDevice(0, simdata=[memory], action=noting(slow_ms / 1000))
     server = ModbusTcpServer(device, address=("127.0.0.1", port))
     await server.serve_forever(background=True)
     loop = asyncio.get_running_loop()

@@ -127,6 +127,19 @@ def test_a_plc_that_hangs_with_its_socket_open_is_noticed_and_never_sees_what_it
     assert shows(plc, showing(5, opens=False))
 
 
+def test_a_plc_that_answers_slowly_gets_the_newest_status_and_not_each_one() -> None:
+    with PlcMemory(slow_ms=10) as slow:
+        link = Link(slow.address)
+        assert link.hear(LinkUp)
+        slow.writes()
+        for counter in range(1, 101):
+            link.client.show(showing(counter))
+        assert eventually(lambda: seen(slow) == showing(100), 15)
+        assert len(slow.writes()) < 100
+        assert (link.count("connected"), link.count("failed")) == (1, 0)
+        link.client.close()
+
+
 def test_a_plc_that_cleared_its_registers_gets_them_again(plc: PlcMemory, link: Link) -> None:
     link.client.show(showing(20))
     assert shows(plc, showing(20))
