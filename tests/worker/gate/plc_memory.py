@@ -1,7 +1,7 @@
 """A PLC that is a Modbus server, as a process of its own: registers that anybody may write, and no program.
 
-`python -m tests.worker.gate.plc_memory PORT REGISTERS SLOW_MS`. One order a line on its standard input, `[what, ...]` in
-JSON, one answer a line on its standard output.
+`python -m tests.worker.gate.plc_memory PORT REGISTERS SLOW_MS`. One order a line on its standard input, in JSON:
+`[what, ...]`. One answer a line on its standard output.
 """
 
 import asyncio
