@@ -64,7 +64,7 @@ def finding(
     opened: bool = True,
 ) -> Finding:
     """What the oracle says of the part, which was triggered as ever unless `log` says otherwise."""
-    gate = record("gate", GATE_MS, trigger=7, opened=opened)
+    gate = record("gate", GATE_MS, trigger=7, opened=opened, late=False)
     log = (record("service", 0, **service), *(log or (asked(),)), gate)
     (found,) = judge_parts({7: PART.id}, entries, log, outages, RULES)
     return found
@@ -196,7 +196,7 @@ def test_the_oracle_shares_no_code_with_the_gate_nor_with_whatever_reads_verdict
 
 
 def report_of(*findings: Finding, log: tuple[dict[str, Any], ...] = ()) -> GateReport:
-    gates = tuple(record("gate", GATE_MS, trigger=7, opened=found.case.opened) for found in findings)
+    gates = tuple(record("gate", GATE_MS, trigger=7, opened=found.case.opened, late=False) for found in findings)
     return make_report(findings, log or gates, blows={}, forged={}, seconds=1.0)
 
 
@@ -226,7 +226,7 @@ def test_a_run_does_not_hold_otherwise(found: Finding) -> None:
 
 def test_counters_that_were_skipped_are_noticed_only_with_the_overrun_bit() -> None:
     found = finding(TOP, SIDE, log=(asked(), result()))
-    gate = record("gate", GATE_MS, trigger=7, opened=True)
+    gate = record("gate", GATE_MS, trigger=7, opened=True, late=False)
     for overrun in (True, False):
         report = report_of(found, log=(gate, record("missing", 1, counters=[5, 6], overrun=overrun)))
         assert report.counters_skipped == 2

@@ -83,7 +83,7 @@ def test_a_flap_that_moves_too_late_stays_closed() -> None:
     plc = Plc()
     plc.scan(0)
     plc.scan(10, told(1, 0))
-    plc.program.gate(int((TRAVEL_MS + 30) * MS))
+    plc.program.gate(int((TRAVEL_MS + 37) * MS))
     assert [entry["opened"] for entry in plc.words("gate")] == [False]
 
 
@@ -93,7 +93,7 @@ def test_a_pulse_is_triggered_once_twice_or_never_and_is_gone_without_a_link() -
     assert plc.scan(PERIOD_MS) == [Trigger(1, "P-000001")] * 2
     assert plc.scan(2 * PERIOD_MS) == []
     assert plc.scan(3 * PERIOD_MS) == [StartChallenge(), Trigger(3, "P-000003")]
-    plc.program.lost(int(4 * PERIOD_MS) * MS)
+    plc.program.lost("gone", int(4 * PERIOD_MS) * MS)
     assert plc.program.requests(int(4 * PERIOD_MS + 1) * MS) == []
     assert plc.scan(4 * PERIOD_MS + 5) == []
 

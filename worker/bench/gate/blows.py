@@ -11,6 +11,8 @@ from worker.bench.gate.oracle import Outage, Until
 from worker.bench.gate.plan import CAMERAS, PERIOD_MS, Blow, Plan, What
 from worker.bench.gate.rig import GateRig, worker_name
 
+LATER_NS = 50_000_000
+
 Action = Callable[[], object]
 
 
@@ -78,6 +80,9 @@ class Blows:
 
     def _redis(self, blow: Blow) -> None:
         if not self._rig.redis_up:
+            return
+        if not (self._rig.workers_here() and self._rig.gateway_here()):  # what still starts would end without Redis
+            self._at(time.time_ns() + LATER_NS, partial(self._redis, blow))
             return
         began_ns = time.time_ns()
         self._rig.kill_redis()

@@ -6,6 +6,10 @@ bench's own.
 
 import signal
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from producers.daemon import configure_logging
@@ -15,11 +19,27 @@ from worker.bench.gate.plan import CAMERAS, Part, Shot, make_plan
 from worker.demo.processes import PATIENCE_S
 
 SIDE = 16  # pixels: what travels is of no account here
+LOOK_S = 0.01
 MISSED_MS = 20.0  # a part that was there longer ago than this is out of sight
 PICTURE = Picture(encoding="raw", shape=(SIDE, SIDE, 3), dtype="uint8", color="bgr")
 
 
-def run_camera(view: str, settings: PublisherSettings, parts: int, seed: int, start_ns: int) -> None:
+@dataclass(frozen=True)
+class Start:
+    """How all processes begin together.
+
+    Attributes:
+        ns: when part 0 crosses the light barrier, since the epoch; 0: not yet known.
+        ready: set by each view's camera when its workers are there.
+        workers: so many.
+    """
+
+    ns: "Synchronized[int]"
+    ready: Mapping[str, Event]
+    workers: int
+
+
+def run_camera(view: str, settings: PublisherSettings, parts: int, seed: int, start: Start) -> None:
     """Publishes this view's frames until the last part has passed and each frame has its verdict.
 
     Args:
@@ -27,12 +47,16 @@ def run_camera(view: str, settings: PublisherSettings, parts: int, seed: int, st
         settings: of its publisher.
         parts: of the plan.
         seed: of the plan.
-        start_ns: when part 0 crosses the light barrier, ns since the epoch.
+        start: when the first part comes.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the bench, which ends this process
     configure_logging("error")
-    due = sorted(_shots(view, make_plan(parts, seed).parts, start_ns), key=lambda shot: shot[0])
     with FramePublisher(settings) as publisher:
+        while not start.ns.value:
+            if publisher.counts()["workers"] >= start.workers:
+                start.ready[view].set()
+            time.sleep(LOOK_S)
+        due = sorted(_shots(view, make_plan(parts, seed).parts, start.ns.value), key=lambda shot: shot[0])
         for at_ns, part, shot in due:
             left_s = (at_ns - time.time_ns()) / 1e9
             if left_s < -MISSED_MS / 1000:
@@ -43,13 +67,12 @@ def run_camera(view: str, settings: PublisherSettings, parts: int, seed: int, st
         publisher.drain(PATIENCE_S)
 
 
-def camera_settings(view: str, *, work: str, live: str, recipe: str, state: Path) -> PublisherSettings:
+def camera_settings(view: str, *, work: str, live: str, state: Path) -> PublisherSettings:
     """Of a view's publisher: a worker that is dead is missed in time for a part's timer."""
     return PublisherSettings(
         camera=CAMERAS[view],
         work=work,
         live=live,
-        recipe=recipe,
         simulated=False,
         policy="drop_oldest",
         heartbeat_s=0.25,

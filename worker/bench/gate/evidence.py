@@ -46,6 +46,7 @@ class Case:
         gate_ns: when it stood at the gate; None: no PLC was there.
         challenge: announced as one.
         opened: the flap opened.
+        late: the PLC's own scan came too late to move it.
         result_ns: when its result was first read.
         passes: by view, in the order in which they were stored.
         fails: likewise, when they were stored.
@@ -58,6 +59,7 @@ class Case:
     gate_ns: int | None = None
     challenge: bool = False
     opened: bool = False
+    late: bool = False
     result_ns: int | None = None
     passes: dict[str, list[Pass]] = field(default_factory=dict)
     fails: dict[str, list[int]] = field(default_factory=dict)
@@ -91,7 +93,8 @@ def _read_log(cases: Mapping[int, Case], log: Sequence[Record]) -> None:
             case.answered_ns = record["after_ns"] if record["answered"] else None
             case.challenge = record["challenge"]
         elif record["what"] == "gate":
-            case.gate_ns, case.opened = record["ns"], case.opened or record["opened"]
+            case.gate_ns, case.late = record["ns"], record["late"]
+            case.opened = case.opened or record["opened"]
         elif record["what"] == "result" and record["ours"] and case.result_ns is None:
             case.result_ns = record["ns"]
 

@@ -11,7 +11,7 @@ that the PLC announced as a challenge has none.
 
 A part is **in service** if the PLC itself read, when it triggered the part and on until the last of its verdicts was
 stored, that the gateway is online, synchronised, without a fault and awaits no challenge; and if nothing was done to
-gateway or Redis in that time, nor to the PLC until the part stood at the gate.
+gateway or Redis in that time, nor to the PLC until the part stood at the gate, and the PLC's scan was not late there.
 
 A part is **entitled** if both hold. Where a PASS came so close to the beginning or the end of the timer, or to the end
 of its own validity, that clocks and threads decide, the part is an **edge**: it may open, and need not. A part that
@@ -174,6 +174,8 @@ def _unserved(case: Case, service: Sequence[Record], outages: Sequence[Outage], 
     before = [record for record in service if record["ns"] <= case.asked_ns][-1:]
     if not before:
         return "no link"
+    if case.late:
+        return "PLC scan late"
     since = [record for record in service if case.asked_ns < record["ns"] <= until_ns]
     return next((why for why in map(_out_of_service, before + since) if why), "")
 

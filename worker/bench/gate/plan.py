@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import cycle
 
+LINE = "bench-gate"
 CAMERAS = {"top": "cam-top", "side": "cam-side"}
 """The camera of each view."""
 PERIOD_MS = 40.0  # between two parts

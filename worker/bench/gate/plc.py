@@ -1,6 +1,7 @@
 """The PLC of `sightline bench gate`: a process that polls the gateway's registers, and logs all it sees and does."""
 
 import json
+import logging
 import signal
 import time
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ class Registers:
     """
 
     def __init__(self, host: str, port: int) -> None:
+        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # what fails is told by `LinkLost`
         self._client = ModbusTcpClient(host, port=port, timeout=TIMEOUT_S, retries=0)
         self._sequence: int | None = None
         self._acknowledged = 0
@@ -154,9 +156,9 @@ def _scan(program: Program, registers: Registers) -> float:
         program.read(replace(status, results=results), seen_ns)
         _ask(program, registers)
         rest_ms = SCAN_MS
-    except LinkLost:
+    except LinkLost as error:
         registers.drop()
-        program.lost(time.time_ns())
+        program.lost(str(error), time.time_ns())
         program.requests(time.time_ns())
         rest_ms = REDIAL_MS
     program.gate(time.time_ns())

@@ -14,7 +14,7 @@ from worker.gate.plc import Acknowledge, Request, ResetFault, StartChallenge, Sy
 from worker.gate.status import PartResult, Status
 
 LATCHED_MS = 0.9 * PERIOD_MS  # a pulse of the light barrier is seen so long
-CLOSES_MS = 25.0  # a part that came to the gate longer ago than this has been turned away
+CLOSES_MS = 0.9 * PERIOD_MS  # a part that came to the gate longer ago than this has been turned away
 FAULT_HELD_MS = 300.0  # then a person has come and resets it
 UNSYNCHRONISED_MS = 250.0  # then, every other time, the PLC asks for it
 FROZEN_MS = 1000.0  # a heartbeat that stands still so long says that nobody works there
@@ -68,7 +68,7 @@ class Program:
         if self._heart is None or self._heart[0] != status.heartbeat:
             self._heart = (status.heartbeat, now_ns)
         if now_ns - self._heart[1] > FROZEN_MS * 1e6:
-            self.lost(now_ns)
+            self.lost("its heartbeat stands still", now_ns)
             return
         self._status = status
         blind = self._number in self._plan.blind
@@ -85,10 +85,11 @@ class Program:
         ):
             self._log("at_gate_wrong", now_ns, trigger=stands.trigger)
 
-    def lost(self, now_ns: int) -> None:
-        """The gateway does not answer."""
+    def lost(self, why: str, now_ns: int) -> None:
+        """The gateway does not answer, or refuses."""
         if self._status is not None:
             self.results.interrupted()
+            self._log("lost", now_ns, why=why)
         self._status = None
         self._serve(now_ns, link=False)
 

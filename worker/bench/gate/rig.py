@@ -4,30 +4,27 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from pydantic import SecretStr
-
-from worker.bench.gate.camera import camera_settings, run_camera
-from worker.bench.gate.plan import CAMERAS, DISTANCE, WINDOW_MS
+from worker.bench.gate.camera import Start, camera_settings, run_camera
+from worker.bench.gate.plan import CAMERAS, DISTANCE, LINE, WINDOW_MS
 from worker.bench.gate.plc import LinkLost, Registers, run_plc
-from worker.bench.gate.worker import LINE, GatePipeline
-from worker.bench.null import RECIPE, start_null_worker
 from worker.demo.processes import Processes, free_ports, signals_put_off
 from worker.errors import WorkerError
 from worker.line import LineKeys, connect, redis_errors
-from worker.settings import CameraSettings, WorkerSettings
 
 GATEWAY = "gateway"
 WORKERS = 2
 HOST = "127.0.0.1"
 START_S = 60.0
+LEASE_MS = 1000
 LOOK_S = 0.02
-LEAD_S = 2.5  # until part 0 comes: by then cameras and PLC stand there
+LEAD_S = 3.0  # until part 0 comes: by then the PLC stands there
 
 
 class GateRig:
@@ -49,6 +46,9 @@ class GateRig:
         self._redis_port, self._modbus_port, *ends = free_ports(2 + 2 * len(CAMERAS))
         self._ends = dict(zip(CAMERAS, zip(ends[::2], ends[1::2], strict=True), strict=True))
         self._processes = Processes(folder)
+        self._context = multiprocessing.get_context("spawn")
+        ready = {view: self._context.Event() for view in CAMERAS}
+        self._start = Start(self._context.Value("q", 0), ready, WORKERS)
         self._children: dict[str, BaseProcess] = {}
         self._names: dict[int, str] = {}
         self.url = f"redis://{HOST}:{self._redis_port}/0"
@@ -75,10 +75,13 @@ class GateRig:
         for number in range(WORKERS):
             self.start_worker(number)
         self._await_workers()
-        self._await_gateway()
-        self.start_ns = time.time_ns() + int(LEAD_S * 1e9)
         for view in CAMERAS:
             self.start_camera(view)
+        for ready in self._start.ready.values():
+            if not ready.wait(START_S):
+                raise WorkerError("the cameras and their workers do not find each other")
+        self._await_gateway()
+        self.start_ns = self._start.ns.value = time.time_ns() + int(LEAD_S * 1e9)
         self.start_plc()
 
     # -- processes that are forked off or spawned --------------------------------------------------------------------
@@ -95,28 +98,24 @@ class GateRig:
     def start_camera(self, view: str) -> None:
         """The camera of a view, with a session of its own."""
         work, live = (f"tcp://{HOST}:{port}" for port in self._ends[view])
-        settings = camera_settings(view, work=work, live=live, recipe=RECIPE, state=self._folder / view)
-        self._spawn(CAMERAS[view], run_camera, view, settings, self._parts, self._seed, self.start_ns)
+        settings = camera_settings(view, work=work, live=live, state=self._folder / view)
+        self._spawn(CAMERAS[view], run_camera, view, settings, self._parts, self._seed, self._start)
 
     def start_worker(self, number: int) -> None:
         """A null worker, under a name that no other had."""
         self._names[number] = f"w{number + 1}-{uuid.uuid4().hex[:8]}"
-        settings = WorkerSettings(
-            line=LINE,
-            redis=SecretStr(self.url),
-            cameras={
-                CAMERAS[view]: CameraSettings(endpoint=f"tcp://{HOST}:{work}", recipe=RECIPE)
-                for view, (work, _) in self._ends.items()
-            },
-            name=self._names[number],
-            ping_s=0.05,
-            max_batch=4,
-            log_level="error",
-        )
-        self._children[worker_name(number)] = start_null_worker(settings, GatePipeline)
+        ends = {CAMERAS[view]: f"tcp://{HOST}:{work}" for view, (work, _) in self._ends.items()}
+        context = multiprocessing.get_context(
+            "forkserver"
+        )  # with the imports behind it: up within tens of milliseconds
+        context.set_forkserver_preload(["worker.bench.gate.worker"])
+        process = context.Process(target=_run_worker, args=(self._names[number], self.url, ends), daemon=True)
+        with signals_put_off():
+            process.start()
+        self._children[worker_name(number)] = process
 
     def _spawn(self, name: str, run: Callable[..., None], *arguments: object) -> None:
-        process = multiprocessing.get_context("spawn").Process(target=run, args=arguments, daemon=True)
+        process = self._context.Process(target=run, args=arguments, daemon=True)
         with signals_put_off():
             process.start()
         self._children[name] = process
@@ -179,15 +178,29 @@ class GateRig:
         """Raises `WorkerError` if the gateway has ended by itself."""
         self._processes.expect_alive(GATEWAY)
 
+    def workers_here(self) -> bool:
+        """Whether all workers are up, by their heartbeat."""
+        client = connect(self.url, timeout_s=5.0)
+        with redis_errors(self.url):
+            here = all(client.exists(LineKeys(LINE).worker(name)) for name in self._names.values())
+        client.close()
+        return here
+
     def _await_workers(self) -> None:
         """The first ones take their time: a process that has all imports behind it must be there first."""
-        client, ends = connect(self.url, timeout_s=5.0), time.monotonic() + START_S
-        with redis_errors(self.url):
-            while not all(client.exists(LineKeys(LINE).worker(name)) for name in self._names.values()):
-                if time.monotonic() > ends:
-                    raise WorkerError("the workers do not come")
-                time.sleep(LOOK_S)
-        client.close()
+        ends = time.monotonic() + START_S
+        while not self.workers_here():
+            if time.monotonic() > ends:
+                raise WorkerError("the workers do not come")
+            time.sleep(LOOK_S)
+
+    def gateway_here(self) -> bool:
+        """Whether the gateway listens."""
+        try:
+            socket.create_connection((HOST, self._modbus_port), LOOK_S).close()
+        except OSError:
+            return False
+        return True
 
     def _await_gateway(self) -> None:
         registers, ends = Registers(HOST, self._modbus_port), time.monotonic() + START_S
@@ -205,7 +218,7 @@ class GateRig:
 
     def _gate_toml(self) -> str:
         text = f'line = "{LINE}"\nredis = "{self.url}"\nwindow_ms = {WINDOW_MS}\nmatch = "trigger"\narm = "plc"\n'
-        text += f"part_distance = {DISTANCE}\n"
+        text += f"part_distance = {DISTANCE}\nlease_ms = {LEASE_MS}\n"
         for view, camera in CAMERAS.items():
             text += f"\n[[views]]\ncamera = {json.dumps(camera)}\nview = {json.dumps(view)}\n"
         return text + f'\n[modbus]\nmode = "server"\naddress = "{HOST}:{self._modbus_port}"\n'
@@ -214,3 +227,10 @@ class GateRig:
 def worker_name(number: int) -> str:
     """Of its process."""
     return f"worker {number + 1}"
+
+
+def _run_worker(*arguments: object) -> None:
+    """Late: nobody but a worker's own process imports what it needs."""
+    from worker.bench.gate.worker import run_worker
+
+    run_worker(*arguments)  # type: ignore[arg-type]

@@ -11,10 +11,9 @@ from worker.bench.gate.blows import Blows
 from worker.bench.gate.evidence import Record
 from worker.bench.gate.forger import Forger
 from worker.bench.gate.oracle import Rules, judge_parts
-from worker.bench.gate.plan import CAMERAS, PERIOD_MS, WINDOW_MS, Plan, make_plan
+from worker.bench.gate.plan import CAMERAS, LINE, PERIOD_MS, WINDOW_MS, Plan, make_plan
 from worker.bench.gate.report import GateReport, make_report
 from worker.bench.gate.rig import GateRig
-from worker.bench.gate.worker import LINE
 from worker.errors import WorkerError
 from worker.line import LineKeys, connect, redis_errors
 
