@@ -16,7 +16,7 @@ from worker.gate.status import MAX_COUNT, GateReason, Status
 from worker.gate.strangers import Key, Strangers
 
 Say = Callable[..., None]
-"""Told of what a person may want to know: a sentence, and fields by name."""
+"""Told of what a person may want to know: the log's level (of single frames `debug`), a sentence, fields by name."""
 
 
 class Cause(StrEnum):
@@ -48,7 +48,7 @@ class Decider:
         reasons: results by reason.
     """
 
-    def __init__(self, rules: Rules, say: Say = lambda _, **__: None) -> None:
+    def __init__(self, rules: Rules, say: Say = lambda *_, **__: None) -> None:
         self.rules, self._say = rules, say
         self.standing, self.ring = Standing(rules), Ring()
         self.counts: Counter[str] = Counter()
@@ -90,20 +90,26 @@ class Decider:
             before = self.standing.synchronised, self.standing.fault
             self.standing.account(part)
             if not before[0] and self.standing.synchronised:
-                self._say("in step: every view of the last parts was in time")
+                self._say("info", "in step: every view of the last parts was in time")
             if not before[1] and self.standing.fault:
                 self._fault(f"{self.rules.fault_after} parts in a row late or missing")
 
     def _end_challenge(self, part: Part) -> None:
         before = self.standing.fault
         self.standing.end_challenge(judged_bad=part.judged_bad())
-        self._say("challenge", outcome=self.standing.challenge.name.lower(), trigger=part.trigger, part_id=part.part_id)
+        self._say(
+            "warning",
+            "challenge",
+            outcome=self.standing.challenge.name.lower(),
+            trigger=part.trigger,
+            part_id=part.part_id,
+        )
         if self.standing.fault and not before:
             self._fault("the challenge part was not judged a defect")
 
     def _fault(self, why: str) -> None:
         self.counts["faults"] += 1
-        self._say("line fault: every part is rejected until it is reset", why=why)
+        self._say("warning", "line fault: every part is rejected until it is reset", why=why)
         self._reject(GateReason.FAULT)
 
     def _reject(self, why: GateReason) -> None:
@@ -131,7 +137,8 @@ class Decider:
     def lose_step(self, cause: Cause, why: str) -> None:
         """Parts and verdicts may not belong together any more: whatever is under way is rejected."""
         self.causes[cause] += 1
-        self._say("out of step: every part is rejected", cause=cause.value, why=why)
+        level = "warning" if self.standing.synchronised else "debug"
+        self._say(level, "out of step: every part is rejected", cause=cause.value, why=why)
         self.standing.lose_step()
         self._reject(GateReason.UNSYNCHRONISED)
 
@@ -149,25 +156,27 @@ class Decider:
         self._numbering.restart()
         self.standing.gain_step()
         if self.standing.synchronised:
-            self._say("in step: the PLC says so")
+            self._say("info", "in step: the PLC says so")
         else:
-            self._say("the PLC says that no part is under way, but the gateway is not online: it must say so again")
+            self._say(
+                "warning", "the PLC says that no part is under way, but the gateway is not online: it must say so again"
+            )
 
     def start_challenge(self) -> None:
         """The next part is a known bad one."""
         self.standing.start_challenge()
-        self._say("challenge", outcome="awaited")
+        self._say("warning", "challenge", outcome="awaited")
 
     def reset_fault(self) -> None:
         """A person has seen to the line fault."""
-        self._say("fault reset", was=self.standing.fault)
+        self._say("warning", "fault reset", was=self.standing.fault)
         self.standing.reset_fault()
 
     def set_bypass(self, *, on: bool) -> None:
         """A lamp. No decision changes."""
         if on is not self.standing.bypass:
             self.counts["bypass_switches"] += 1
-            self._say("bypass: the PLC lets every part pass" if on else "bypass is over", on=on)
+            self._say("warning", "bypass: the PLC lets every part pass" if on else "bypass is over", on=on)
         self.standing.bypass = on
 
     def acknowledge(self, counter: int) -> None:

@@ -13,6 +13,7 @@ log = structlog.get_logger("gate")
 
 HOLD = files("worker.gate").joinpath("hold.lua").read_text(encoding="utf-8")
 RENEWALS = 6  # within the time it lasts
+LONGEST_PAUSE_S = 1.0  # Redis's clock comes with each: it must not grow old
 QUICK_US = 20_000
 SAMPLES = 3
 
@@ -120,4 +121,4 @@ class Keeper:
                 if not self._told_away:
                     log.warning("the lease could not be renewed", error=str(error))
                 self._told_away = True
-            self._stopping.wait(self._lease.lasts_ms / 1000 / RENEWALS)
+            self._stopping.wait(min(LONGEST_PAUSE_S, self._lease.lasts_ms / 1000 / RENEWALS))

@@ -58,7 +58,7 @@ class Machine(Decider):
         say: told of what a person may want to know.
     """
 
-    def __init__(self, rules: Rules, say: Say = lambda _, **__: None) -> None:
+    def __init__(self, rules: Rules, say: Say = lambda *_, **__: None) -> None:
         super().__init__(rules, say)
         self._takes = Takes()
 
@@ -81,7 +81,7 @@ class Machine(Decider):
             case Synchronise():
                 self.synchronise()
             case LinkUp():
-                self._say("the PLC is there")
+                self._say("info", "the PLC is there")
             case LinkDown(why):
                 self.lose_link(why)
 
@@ -145,11 +145,11 @@ class Machine(Decider):
             self.counts["nameless"] += 1
         elif self._strangers.announced(key):
             self.counts["early"] += 1
-            self._say("a verdict came before its part's trigger: trigger before the camera", part=key)
+            self._say("debug", "a verdict came before its part's trigger: trigger before the camera", part=key)
         twin = self._roll.under_way(key) or self._roll.decided(key)
         if twin is not None and self._now_us - twin.armed_us < AGAIN_WINDOWS * self.rules.window_us:
             self.counts["twins"] += 1
-            self._say("a part came again before its first time was over: both are rejected", part=key)
+            self._say("debug", "a part came again before its first time was over: both are rejected", part=key)
             part.reject(GateReason.UNSYNCHRONISED)
             if twin.result is None:
                 twin.reject(GateReason.UNSYNCHRONISED)
@@ -177,7 +177,7 @@ class Machine(Decider):
             return
         if self._names_another(verdict, part):
             self.counts["mismatched"] += 1
-            self._say("a verdict has the trigger of one part and the id of another", frame=str(tag.id))
+            self._say("debug", "a verdict has the trigger of one part and the id of another", frame=str(tag.id))
             if verdict.passed:
                 return
         part.slots[place].take(verdict, own=own)
@@ -212,9 +212,11 @@ class Machine(Decider):
         elif own and not decided.slots[place].seen:
             decided.slots[place].seen = True
             self.counts["late"] += 1
-            self._say("late", part=key, camera=verdict.tag.camera, decision=verdict.decision.value)
+            self._say("debug", "late", part=key, camera=verdict.tag.camera, decision=verdict.decision.value)
         elif not verdict.passed and decided.result.opens:
             self.counts["contradicted"] += 1
-            self._say("a FAIL came after the gate was opened for its part", part=key, frame=str(verdict.tag.id))
+            self._say(
+                "warning", "a FAIL came after the gate was opened for its part", part=key, frame=str(verdict.tag.id)
+            )
         else:
             self.counts["repeated"] += 1

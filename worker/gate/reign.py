@@ -102,6 +102,7 @@ class Reign:
     def take(self, event: Event, at_us: int) -> None:
         """Does what an event asks for. The time is that of its coming."""
         machine = self.machine
+        self._mind_lease(at_us)
         match event:
             case Verdict():
                 machine.verdict(event, at_us)
@@ -131,8 +132,7 @@ class Reign:
 
     def turn(self, now_us: int) -> None:
         """Decides what has run out of time, and shows all."""
-        if now_us >= self._until_us:
-            self.machine.go_offline(Cause.LEASE, "the lease could not be renewed in time")
+        self._mind_lease(now_us)
         self.machine.tick(now_us)
         self.status = self.machine.status((self.status.heartbeat + 1) % HEARTBEATS)
         if self.link is not None:
@@ -146,6 +146,11 @@ class Reign:
         if self.headers is not None:
             self.headers.close()
 
+    def _mind_lease(self, now_us: int) -> None:
+        """Without an answer of Redis the lease ends here as it does there: by then another gateway may have it."""
+        if now_us >= self._until_us:
+            self.machine.go_offline(Cause.LEASE, "the lease could not be renewed in time")
+
     def _be_online(self, at_us: int) -> None:
         if self._reading and at_us < self._until_us:
             self.machine.go_online()
@@ -157,6 +162,6 @@ class Reign:
                 self._inbox.put(request)
 
 
-def _say(text: str, **fields: Any) -> None:
+def _say(level: str, text: str, **fields: Any) -> None:
     """What the machine has to say, in the log: each switch of bypass, each fault, each loss of step."""
-    log.warning(text, **fields)
+    getattr(log, level)(text, **fields)

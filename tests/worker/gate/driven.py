@@ -45,7 +45,7 @@ class Driven:
         self.said: list[str] = []
         self.results: list[PartResult] = []
         self.now_ms = 1_000.0
-        self.machine = Machine(rules(**changed), lambda text, **_: self.said.append(text))
+        self.machine = Machine(rules(**changed), lambda _, text, **__: self.said.append(text))
         self.hear_clock()
         if online:
             self.machine.go_online()
