@@ -30,6 +30,10 @@ class Caller(ServerRequestHandler):
         came: told when it is there.
         asked: told before each request is answered.
         gone: told when it is gone, and why.
+
+    Attributes:
+        heard_s: when its last bytes came, monotonic.
+        ended: it was hung up on; it may not be gone yet.
     """
 
     def __init__(
@@ -41,7 +45,7 @@ class Caller(ServerRequestHandler):
         gone: Callable[["Caller", str], None],
     ) -> None:
         super().__init__(server, None, None, None)  # type: ignore[no-untyped-call]
-        self.heard_s = time.monotonic()
+        self.heard_s, self.ended = time.monotonic(), False
         self._came, self._asked, self._gone = came, asked, gone
         self._received = b""
         self._waiting: deque[bytes] = deque()
@@ -50,7 +54,7 @@ class Caller(ServerRequestHandler):
 
     def hang_up(self, why: str) -> None:
         """Ends it at once, with what is not sent yet."""
-        self._why = why
+        self._why, self.ended = why, True
         self._waiting.clear()
         if self.transport:
             cast(Any, self.transport).abort()

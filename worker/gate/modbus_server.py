@@ -127,8 +127,9 @@ class ModbusServer:
     def _came(self, caller: Caller) -> None:
         self._counts["accepted"] += 1
         self._callers[caller] = False
-        if len(self._callers) > MAX_CLIENTS:
-            min(self._callers, key=lambda one: one.heard_s).hang_up("evicted")
+        standing = [one for one in self._callers if not one.ended]
+        if len(standing) > MAX_CLIENTS:
+            min(standing, key=lambda one: one.heard_s).hang_up("evicted")
 
     def _asked(self, caller: Caller) -> None:
         if not self._callers.get(caller, True):

@@ -235,6 +235,14 @@ def test_a_ninth_client_takes_the_place_of_the_one_that_is_silent_longest(link: 
     assert link.count("evicted") == 1
 
 
+def test_however_many_dial_at_once_eight_remain(link: Link) -> None:
+    connections = [link.dial() for _ in range(30)]
+    assert eventually(lambda: link.count("evicted") == 30 - MAX_CLIENTS, 10)
+    for connection in connections:
+        connection.close()
+    assert eventually(lambda: link.count("hung_up") == MAX_CLIENTS, 10)
+
+
 def test_a_client_that_falls_silent_is_hung_up_on_and_said_to_be_gone() -> None:
     link = Link(idle_s=0.2)
     with link.dial() as half_open:
