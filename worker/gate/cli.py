@@ -11,7 +11,9 @@ from producers.errors import SettingsError
 
 
 def gate(
-    config: Annotated[Path | None, typer.Option(help="TOML file: line, redis, views, window_ms, [modbus].")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file: line, redis, views, window_ms and more, as deploy/gate.toml.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the gate; of gateways with one name, one works.")] = None,
     redis: Annotated[str | None, typer.Option(help="Redis of the line.")] = None,
     registers: Annotated[
