@@ -17,6 +17,11 @@ from worker.verdict import Reason
 
 PREFIX = "sightline_worker"
 INFER_CPU = f"{PREFIX}_infer_cpu_seconds"
+SHADOW = {
+    "judged": "Frames whose shadow verdict is stored.",
+    "dropped": "Frames that the shadow had no time or no room for.",
+    "unstored": "Shadow verdicts that Redis did not take.",
+}
 
 
 class WorkerCollector(Collector):
@@ -39,6 +44,8 @@ class WorkerCollector(Collector):
             yield from _in_hand(pipeline)
             yield from _peers(pipeline)
             yield from _engine(pipeline)
+            yield from _recipes(pipeline)
+            yield from _shadow(pipeline)
             yield from _drift(pipeline)
             yield from _evidence(pipeline)
 
@@ -98,12 +105,32 @@ def _engine(pipeline: Pipeline) -> Iterator[Metric]:
     text = "Processor time of the work loop on batches; what its arithmetic's threads take is not counted."
     yield CounterMetricFamily(INFER_CPU, text, value=pipeline.observed.infer_cpu_s)
     yield _gauge("beat_age_seconds", "Since the work loop last turned.", pipeline.intake.since_beat_s)
+    if memory := gpu_memory_bytes():
+        yield _gauges("gpu_memory_bytes", "Allocated by this worker, by device.", "device", memory)
+
+
+def _recipes(pipeline: Pipeline) -> Iterator[Metric]:
     bundles = InfoMetricFamily(f"{PREFIX}_bundle", "The bundle in use, by recipe.", labels=("recipe",))
     for name, recipe in list(pipeline.recipes.items()):
         bundles.add_metric((name,), {"bundle": recipe.label})
     yield bundles
-    if memory := gpu_memory_bytes():
-        yield _gauges("gpu_memory_bytes", "Allocated by this worker, by device.", "device", memory)
+    if pipeline.shelf is not None:
+        refused = {name: float(status.refused is not None) for name, status in pipeline.shelf.status().items()}
+        text = "1 if what lies in the recipe's place is not used: the log says why, the bundle before judges on."
+        yield _gauges("bundle_refused", text, "recipe", refused)
+
+
+def _shadow(pipeline: Pipeline) -> Iterator[Metric]:
+    if pipeline.shadow is None:
+        return
+    standing = pipeline.shadow.status()
+    on = {name: float(status.off is None) for name, status in standing.items()}
+    yield _gauges("shadow_on", "0 if the shadow's bundle is switched off: the log says why.", "recipe", on)
+    for name, text in SHADOW.items():
+        family = CounterMetricFamily(f"{PREFIX}_shadow_{name}", text, labels=("recipe",))
+        for recipe, status in standing.items():
+            family.add_metric((recipe,), getattr(status, name))
+        yield family
 
 
 def _drift(pipeline: Pipeline) -> Iterator[Metric]:

@@ -16,6 +16,7 @@ GATE = 'instance="g", job="sightline-gate", line="a"'
 VERDICTS = f'sightline_worker_verdicts_total{{{WORKER}, recipe="part", reason="%s"}}'
 TOTAL = f'sightline_worker_stage_seconds_bucket{{{WORKER}, stage="%s", le="%s"}}'
 
+BUNDLE_REFUSED = f'sightline_worker_bundle_refused{{{WORKER}, recipe="part"}}'
 DRIFT = f'sightline_worker_drift_warning{{{WORKER}, camera="cam1", recipe="part"}}'
 READY, REDIS = f"sightline_worker_ready{{{WORKER}}}", f"sightline_worker_redis_up{{{WORKER}}}"
 WAITING = f'sightline_worker_queue_entries{{{WORKER}, queue="verdicts"}}'
@@ -34,6 +35,7 @@ WELL = {
     REDIS: "1x200",
     WORKERS: "1x200",
     WAITING: "3x200",
+    BUNDLE_REFUSED: "0x200",
     DRIFT: "0x200",
     VERDICTS % "ok": "0+995x200",
     VERDICTS % "defect": "0+500x200",  # bad parts are no fault of the line
@@ -57,6 +59,7 @@ ILL = {
     "SightlineCameraWithoutWorker": {WORKERS: "0x200"},
     "SightlineLate": {VERDICTS % "late": "0+30x200"},
     "SightlineRefused": {VERDICTS % "bad_frame": "0+30x200"},
+    "SightlineBundleRefused": {BUNDLE_REFUSED: "1x200"},
     "SightlineDrift": {DRIFT: "1x200"},
     "SightlineP99OverBudget": {TOTAL % ("total", "0.180699"): "0+950x200"},
     "SightlineGateDown": {GATE_UP: "0x200"},
