@@ -1,10 +1,14 @@
 """The real commands as processes, for tests."""
 
+import multiprocessing
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,46 @@ from worker.verdict import Verdict
 SIGHTLINE = [sys.executable, "-m", "worker.cli"]
 
 
+IMPORTED = ["worker.cli", "worker.daemon", "worker.bench.null", "model.training", "model.evaluation"]
+FORKS = multiprocessing.get_context("forkserver")
+"""Makes processes that have what most commands import already: importing torch takes longer than what is tested.
+
+There is one such server in a process, and what it imports can't be changed once it runs: so it runs from here on.
+"""
+FORKS.set_forkserver_preload(IMPORTED)
+forkserver.ensure_running()
+
+
 def sightline(*arguments: str, timeout_s: float = 120, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    """Runs a command to its end."""
-    return subprocess.run(
-        [*SIGHTLINE, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False, cwd=cwd
-    )
+    """Runs a command to its end, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        said, complained = Path(folder, "stdout"), Path(folder, "stderr")
+        process = FORKS.Process(target=_command, args=(arguments, said, complained, cwd, dict(os.environ)))
+        process.start()
+        process.join(timeout_s)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired([*SIGHTLINE, *arguments], timeout_s, complained.read_text())
+        return subprocess.CompletedProcess(
+            arguments, process.exitcode, said.read_text(encoding="utf-8"), complained.read_text(encoding="utf-8")
+        )
+
+
+def _command(
+    arguments: tuple[str, ...], said: Path, complained: Path, cwd: Path | None, environ: dict[str, str]
+) -> None:
+    """What that process runs."""
+    for stream, path in ((1, said), (2, complained)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    os.environ.clear()
+    os.environ.update(environ)
+    if cwd is not None:
+        os.chdir(cwd)
+    sys.argv = ["sightline", *arguments]
+    from worker.cli import main
+
+    main()
 
 
 @contextmanager
