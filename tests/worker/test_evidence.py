@@ -120,7 +120,7 @@ def test_a_picture_that_cannot_be_written_as_png_is_counted_and_the_next_one_is_
         evidence.offer([(np.zeros((0, 4, 3), np.uint8), rejected(0)), (PICTURE, rejected(1))])
         assert eventually(lambda: evidence.kept == 1)
     assert evidence.dropped["unforeseen"] == 1
-    assert [entry["log_level"] for entry in said] == ["warning", "info"]
+    assert [(entry["log_level"], entry["reason"]) for entry in said] == [("warning", "unforeseen")]
 
 
 # -- a disk that is full ---------------------------------------------------------------------------------------------
