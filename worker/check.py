@@ -3,6 +3,8 @@
 import importlib
 import importlib.metadata
 import platform
+import shutil
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,6 +64,7 @@ def examine(config: Path | None, redis_url: str | None) -> list[Finding]:
         findings += found
         findings += [_camera(name, camera, pair) for name, camera in settings.cameras.items()]
         findings += [_bundle(settings.recipes / camera.recipe, settings) for camera in settings.cameras.values()]
+        findings += [_evidence(settings.evidence)] if settings.evidence else []
     return findings
 
 
@@ -159,7 +162,20 @@ def _bundle(path: Path, settings: WorkerSettings) -> Finding:
     try:
         bundle = read_bundle(path)
         why = bundle.choice(settings.device, settings.engine).why
-        threshold = bundle.on(settings.device, settings.engine).manifest.calibration.threshold
+        calibration = bundle.on(settings.device, settings.engine).manifest.calibration
     except ModelError as error:
         return Finding(what, False, str(error))
-    return Finding(what, True, f"{bundle.label}, threshold {threshold:.4g}; {why}")
+    watched = "" if calibration.scores else "; no drift watch, it keeps no calibration scores: run sightline calibrate"
+    return Finding(what, True, f"{bundle.label}, threshold {calibration.threshold:.4g}; {why}{watched}")
+
+
+def _evidence(folder: Path) -> Finding:
+    """Whether pictures of rejects can be written there: a file is, and removed again."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+            file.flush()
+    except OSError as error:
+        return Finding("evidence", False, f"{folder} can't be written: {error.strerror}")
+    return Finding("evidence", True, f"{folder} can be written, {shutil.disk_usage(folder).free >> 20} MiB are free")

@@ -23,7 +23,9 @@ STAKES = (0.3, 0.9)
 DEFECTS = 0.1
 """Share of rejected parts that is no drift."""
 REJECTED = 1.2
-"""By which a rejected part multiplies at most: dozens in a row are a bad lot, more than a hundred a drift."""
+"""By which a rejected part multiplies at most: sixty in a row are a bad lot, a hundred are a drift."""
+PATIENCE_FRAMES = 1000
+"""The larger, the less is laid on the first frames and the more on all that come after so many."""
 CALM_FRAMES = 500
 """With no more than the first stake for so many frames, a warning is over."""
 RECENT_FRAMES = 20
@@ -104,7 +106,7 @@ class DriftWatch:
     def _next_stake(self) -> float:
         """What is newly laid at this frame. All these together are 1, and late ones are not much smaller."""
         self._frames += 1
-        before, self._unspent = self._unspent, 1 / math.log2(self._frames + 2)
+        before, self._unspent = self._unspent, math.log(PATIENCE_FRAMES) / math.log(PATIENCE_FRAMES + self._frames)
         return before - self._unspent
 
     def _bet(self, score: float, stake: float, *, passed: bool) -> None:

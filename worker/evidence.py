@@ -4,14 +4,17 @@ import json
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import structlog
 
 from model.images import Image
+from producers.frame import FrameId
 from worker.background import step_back
+from worker.errors import ResultsUnavailable
 from worker.evidence_folder import EvidenceFolder
+from worker.evidence_stream import EvidenceStream
 from worker.settings import WorkerSettings
 from worker.verdict import Reason, Verdict
 
@@ -19,9 +22,9 @@ log = structlog.get_logger("evidence")
 
 REASONS = (Reason.DEFECT, Reason.BAD_FRAME, Reason.WORKER_ERROR)
 """What a picture says something of. A frame that came late looks like any other."""
-DROPS = ("queue", "size", "disk", "unforeseen")
-"""Why a picture is not kept: too many wait, it is larger than all that may be kept, it can't be written, or an error
-that nobody foresaw."""
+DROPS = ("queue", "size", "disk", "redis", "unforeseen")
+"""Why a picture is not kept: too many wait, it is larger than all that may be kept, it can't be written to the disk or
+to Redis, or an error that nobody foresaw."""
 QUEUE_FRAMES = 64
 QUEUE_BYTES = 128 * 1024 * 1024
 PATIENCE_S = 5.0
@@ -39,48 +42,58 @@ class Rejected(NamedTuple):
     verdict: Verdict
 
 
+class Place(Protocol):
+    """Where pictures go: a folder, or Redis. Its `fault` is what it counts as when it fails."""
+
+    fault: str
+
+    def keep(self, frame: FrameId, reason: Reason, *, png: bytes, line: bytes) -> bool:
+        """See `EvidenceFolder.keep`."""
+
+    def close(self) -> None:
+        """Ends whatever is open."""
+
+
 class Evidence:
     """Writes pictures in a thread of its own, at low priority.
 
     Takes pictures whose verdicts are handed on. What it has no time for is dropped; what is dropped is counted by its
-    reason. A disk that is full, or gone, is said once, and each picture tries anew: when there is room again it goes on
-    by itself, and says how many it has lost.
+    reason. A disk that is full, or a Redis that is away, is said once, and each picture tries anew: when there is room
+    again it goes on by itself, and says how many it has lost.
 
     Args:
-        folder: where they go; owned by this thread.
+        places: where each of them goes; owned by this thread.
         max_frames: that wait at most.
         max_bytes: of their pixels at most; one always fits.
 
     Attributes:
-        kept: pictures, so far.
+        kept: pictures, so far, one for each place that has it.
         dropped: likewise, by reason.
     """
 
-    def __init__(self, folder: EvidenceFolder, *, max_frames: int = QUEUE_FRAMES, max_bytes: int = QUEUE_BYTES) -> None:
+    def __init__(self, *places: Place, max_frames: int = QUEUE_FRAMES, max_bytes: int = QUEUE_BYTES) -> None:
         self.kept, self.dropped = 0, Counter(dict.fromkeys(DROPS, 0))
-        self._folder, self._max_frames, self._max_bytes = folder, max_frames, max_bytes
+        self._places, self._max_frames, self._max_bytes = places, max_frames, max_bytes
         self._waiting: deque[Rejected] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
         self._stop = False
-        self._lost = 0  # since writing failed; 0: it works
+        self._lost: Counter[str] = Counter()  # by fault, since writing failed; 0: it works
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
 
     @classmethod
     def of(cls, settings: WorkerSettings) -> "Evidence | None":
         """What a worker's settings name; None: nothing."""
-        if settings.evidence is None:
-            return None
-        return cls(EvidenceFolder(settings.evidence, settings.evidence_folder_bytes, REASONS))
+        places: list[Place] = []
+        if settings.evidence is not None:
+            places.append(EvidenceFolder(settings.evidence, settings.evidence_folder_bytes, REASONS))
+        if settings.evidence_max_bytes:
+            places.append(EvidenceStream.of(settings))
+        return cls(*places) if places else None
 
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
-
-    @property
-    def bytes(self) -> int:
-        """What lies in the folder, as far as this worker knows. Any thread."""
-        return self._folder.bytes
 
     def offer(self, judged: Iterable[tuple[Image, Verdict]]) -> None:
         """Pictures whose verdicts are handed on; those of rejects are kept. Never waits but for a moment's lock."""
@@ -99,6 +112,8 @@ class Evidence:
             self._changed.notify()
         if self._thread.ident is not None:
             self._thread.join(PATIENCE_S)
+        for place in self._places:
+            place.close()
 
     def _put(self, item: Rejected) -> None:
         size = item.image.nbytes
@@ -114,9 +129,9 @@ class Evidence:
         step_back()
         while (item := self._next()) is not None:
             try:
-                self._keep(item)
-            except OSError as error:
-                self._drop("disk", f"{error.strerror or error}")
+                png, line = _png(item.image), json.dumps(item.verdict.to_json()).encode()
+                for place in self._places:
+                    self._keep(place, item.verdict, png=png, line=line)
             except Exception as error:  # whatever it is, it must not end the thread
                 self._drop("unforeseen", f"{type(error).__name__}: {error}")
 
@@ -129,21 +144,23 @@ class Evidence:
             self._bytes -= item.image.nbytes
             return item
 
-    def _keep(self, item: Rejected) -> None:
-        verdict = item.verdict
-        line = json.dumps(verdict.to_json()).encode()
-        if not self._folder.keep(verdict.tag.id, verdict.reason, png=_png(item.image), line=line):
-            self._drop("size", "it is larger than evidence_folder_bytes")
+    def _keep(self, place: Place, verdict: Verdict, *, png: bytes, line: bytes) -> None:
+        try:
+            fits = place.keep(verdict.tag.id, verdict.reason, png=png, line=line)
+        except (OSError, ResultsUnavailable) as error:
+            self._drop(place.fault, getattr(error, "strerror", None) or str(error))
             return
-        if self._lost:
-            log.info("pictures of rejected parts are kept again", lost=self._lost)
-            self._lost = 0
+        if not fits:
+            self._drop("size", "it is larger than all that may be kept")
+            return
+        if lost := self._lost.pop(place.fault, 0):
+            log.info("pictures of rejected parts are kept again", reason=place.fault, lost=lost)
         self.kept += 1
 
     def _drop(self, reason: str, why: str) -> None:
-        if not self._lost:
+        if not self._lost[reason]:
             log.warning("pictures of rejected parts can't be kept, the line goes on", reason=reason, error=why)
-        self._lost += 1
+        self._lost[reason] += 1
         self.dropped[reason] += 1
 
 

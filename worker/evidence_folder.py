@@ -27,12 +27,17 @@ class EvidenceFolder:
         reasons: that there are pictures of.
     """
 
+    fault = "disk"
+
     def __init__(self, folder: Path, max_bytes: int, reasons: Iterable[Reason]) -> None:
         self._test, self._max_bytes = folder / "test", max_bytes
         self._reasons = [reason.word for reason in reasons]
         self._sizes: dict[tuple[str, str], int] = {}  # by reason and name, the oldest first
         self._since_look = LOOK_EVERY
         self.bytes = 0
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def keep(self, frame: FrameId, reason: Reason, *, png: bytes, line: bytes) -> bool:
         """Writes one picture, and lets the oldest go if need be. Returns False if it is too large to lie here.

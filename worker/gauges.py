@@ -149,14 +149,13 @@ def _drift(pipeline: Pipeline) -> Iterator[Metric]:
 def _evidence(pipeline: Pipeline) -> Iterator[Metric]:
     if (evidence := pipeline.evidence) is None:
         return
-    yield _counter("evidence_kept", "Pictures of rejected parts that were kept.", evidence.kept)
+    yield _counter("evidence_kept", "Pictures of rejected parts that were kept, in each place.", evidence.kept)
     dropped = CounterMetricFamily(
         f"{PREFIX}_evidence_dropped", "Pictures of rejected parts that were not.", labels=("reason",)
     )
     for reason, count in list(evidence.dropped.items()):
         dropped.add_metric((reason,), count)
     yield dropped
-    yield _gauge("evidence_bytes", "In the folder of pictures of rejected parts.", evidence.bytes)
 
 
 def _counter(name: str, text: str, value: int) -> Metric:

@@ -54,6 +54,11 @@ class LineKeys:
         """The bitmap that holds this frame's bit, `seq % SEEN_WINDOW`."""
         return f"{{{self.line}}}:seen:{frame.camera}:{frame.session}:{frame.seq // SEEN_WINDOW}"
 
+    @property
+    def evidence(self) -> str:
+        """The stream of pictures of rejected parts."""
+        return f"{{{self.line}}}:evidence"
+
     def worker(self, name: str) -> str:
         """A worker's hash, which expires when its heartbeat stops."""
         return f"{{{self.line}}}:worker:{name}"

@@ -67,6 +67,8 @@ class WorkerSettings(DaemonSettings):
         evidence: folder for pictures of rejected parts, `test/<reason>/<frame>.png` with a `.json` beside each; None:
             they are not kept.
         evidence_folder_bytes: of these at most; beyond that the oldest leave.
+        evidence_max_bytes: of such pictures in Redis, `{line}:evidence`, at most; 0: none. Its memory must have room
+            for them beside the verdicts.
         metrics: HOST:PORT for `/metrics`, `/readyz` and `/healthz`, loopback by convention; None: nowhere.
         log_level: debug, info, warning or error.
     """
@@ -92,6 +94,7 @@ class WorkerSettings(DaemonSettings):
     drain_s: float = Field(default=20.0, ge=0)
     evidence: Path | None = None
     evidence_folder_bytes: int = Field(default=2 * 1024**3, ge=1)
+    evidence_max_bytes: int = Field(default=0, ge=0)
     metrics: str | None = None
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 

@@ -108,7 +108,7 @@ def test_a_tenth_of_defects_is_no_movement() -> None:
 
 def test_a_bad_lot_of_dozens_of_defects_in_a_row_is_no_movement() -> None:
     rng = random.Random(5)
-    assert warns_at(a_watch(rng), [*unmoved(rng, 100), *[DEFECT] * 36, *unmoved(rng, 100)]) is None
+    assert warns_at(a_watch(rng), [*[DEFECT] * 60, *unmoved(rng, 500), *[DEFECT] * 60]) is None
 
 
 def test_a_line_on_which_every_part_fails_has_moved() -> None:

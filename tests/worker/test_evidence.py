@@ -22,6 +22,7 @@ from producers.publisher import FramePublisher, PublisherSettings
 from tests.worker.frames import verdict
 from tests.worker.processes import eventually, stored_verdicts
 from worker.bench.null import RECIPE, NullPipeline
+from worker.check import _evidence
 from worker.demo.processes import free_ports
 from worker.evidence import REASONS, Evidence
 from worker.evidence_folder import EvidenceFolder
@@ -120,7 +121,7 @@ def test_a_picture_that_cannot_be_written_as_png_is_counted_and_the_next_one_is_
         evidence.offer([(np.zeros((0, 4, 3), np.uint8), rejected(0)), (PICTURE, rejected(1))])
         assert eventually(lambda: evidence.kept == 1)
     assert evidence.dropped["unforeseen"] == 1
-    assert [entry["log_level"] for entry in said] == ["warning", "info"]
+    assert [(entry["log_level"], entry["reason"]) for entry in said] == [("warning", "unforeseen")]
 
 
 # -- a disk that is full ---------------------------------------------------------------------------------------------
@@ -195,3 +196,11 @@ def test_a_line_whose_evidence_disk_is_full_goes_on_and_every_frame_has_its_verd
             assert eventually(lambda: evidence.kept == 3)
     assert [found.reason for found in stored_verdicts(redis_url, line)] == [Reason.DEFECT] * 13 + [Reason.OK] * 3
     assert [picture.kind for picture in pictures_in(small_disk / "evidence")] == ["defect"] * 3
+
+
+def test_check_says_whether_pictures_can_be_written(small_disk: Path) -> None:
+    assert _evidence(small_disk / "evidence").ok is True
+    fill(small_disk)
+    full = _evidence(small_disk / "evidence")
+    assert (full.ok, full.detail.endswith("No space left on device")) == (False, True)
+    assert list((small_disk / "evidence").iterdir()) == []

@@ -17,11 +17,13 @@ from tests.worker.sinks import Stored, command, now_judged, put, sink_at, writin
 from worker.auditor import Auditor
 from worker.check import examine
 from worker.errors import ResultsUnavailable
+from worker.evidence_stream import EvidenceStream
 from worker.gate.inbox import LeaseHeld
 from worker.gate.lease import Lease
 from worker.line import LineKeys, ShadowKeys
 from worker.reader import ResultReader
 from worker.sink import ResultSink
+from worker.verdict import Reason
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 SHIPPED = DEPLOY / "redis-users.acl"
@@ -89,6 +91,14 @@ def test_a_worker_writes_shadow_verdicts_that_a_reader_follows_and_a_group_for_a
     group = ResultReader(url_of(secured, "sightline-group"), LINE, keys=ShadowKeys)
     with pytest.raises(ResultsUnavailable, match="permission"):
         next(group.follow_group("plc", "first"))
+
+
+def test_a_worker_keeps_pictures_of_rejects_and_a_reader_reads_them(secured: RedisServer) -> None:
+    stream = EvidenceStream(url_of(secured, "sightline-worker"), LINE, timeout_s=1.0, max_bytes=100, keep_s=60)
+    for seq in range(3):
+        assert stream.keep(verdict(seq).tag.id, Reason.DEFECT, png=b"p" * 60, line=b"{}")
+    (stream_read,) = ask(secured, "sightline-reader", "XREAD", "STREAMS", LineKeys(LINE).evidence, "0")
+    assert len(stream_read[1]) == 1
 
 
 def test_a_worker_may_wait_for_replicas(secured: RedisServer) -> None:
