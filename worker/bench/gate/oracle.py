@@ -19,8 +19,9 @@ opens without even that was opened without a PASS.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum, auto
+from typing import Any
 
 from worker.bench.gate.evidence import MS, Case, Entry, Pass, Record, gather
 
@@ -103,6 +104,11 @@ class Finding:
         """Whether the gate had to open."""
         return self.certain and not self.unserved
 
+    def to_json(self) -> dict[str, Any]:
+        """For machines; times in ns since the epoch."""
+        words = {"certain": self.certain, "possible": self.possible, "entitled": self.entitled}
+        return {**asdict(self.case), **words, "unserved": self.unserved, "complete_ns": self.complete_ns}
+
 
 def judge_parts(
     parts: Mapping[int, str],
@@ -122,6 +128,16 @@ def judge_parts(
     """
     service = [record for record in log if record["what"] == "service"]
     return [_judge(case, service, outages, rules) for case in gather(parts, entries, log, rules.cameras)]
+
+
+def late_passes(finding: Finding, window_ms: float) -> int:
+    """PASSes of a part that were stored, still valid, after its timer had ended."""
+    case = finding.case
+    if case.answered_ns is None:
+        return 0
+    ended_ns = case.answered_ns + int((window_ms + EDGE_MS) * MS)
+    stored = [one for passes in case.passes.values() for one in passes]
+    return sum(ended_ns < one.stored_ns <= one.valid_until_ns for one in stored)
 
 
 def _judge(case: Case, service: Sequence[Record], outages: Sequence[Outage], rules: Rules) -> Finding:
