@@ -19,7 +19,7 @@ the gate has been online, in step and without a fault since the part was armed. 
 | a trigger comes                                     | then                                                       |
 |-----------------------------------------------------|------------------------------------------------------------|
 | with the next number                                | a part is armed                                            |
-| with one that has come, or that was skipped         | ignored and counted                                        |
+| with the last number once more, within two seconds  | ignored and counted                                        |
 | a few numbers on                                    | those between are missed; a part is armed                  |
 | with any other number                               | out of step; a part is armed                               |
 | with an id that a part under way, or a moment ago,  | both are rejected: their verdicts can't be told apart      |
@@ -103,9 +103,13 @@ class Machine(Decider):
             self.counts["headers_ignored"] += 1
             return
         self._see_session(tag)
-        if self._roll.under_way(key) is None and self._roll.decided(key) is None:
-            number = self.counts["triggers"] & MAX_TRIGGER if tag.trigger is None else tag.trigger
-            self._arm(number, tag.part_id or "")
+        if self._roll.under_way(key) is not None or self._roll.decided(key) is not None:
+            return  # another view of it
+        number = self.counts["triggers"] & MAX_TRIGGER if tag.trigger is None else tag.trigger
+        if self._numbering.gave_up(number):
+            self.counts["doubled"] += 1  # it was not seen in time: its place on the belt is behind others by now
+            return
+        self._arm(number, tag.part_id or "")
 
     def _see_session(self, tag: FrameTag) -> None:
         """A frame that was taken just now shows which session its camera has."""
@@ -116,7 +120,7 @@ class Machine(Decider):
     # -- a part comes ------------------------------------------------------------------------------------------------
 
     def _arm(self, number: int, part_id: str) -> None:
-        step = self._numbering.step(number)
+        step = self._numbering.step(number, self._now_us)
         if step.doubled:
             self.counts["doubled"] += 1
             return
