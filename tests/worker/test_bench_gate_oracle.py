@@ -167,6 +167,13 @@ def test_a_part_is_out_of_service_for_what_the_plc_read_before_it_was_decided(
     assert finding(TOP, SIDE, log=(asked(), record("service", 1200, **bad))).entitled
 
 
+def test_a_part_is_barred_if_the_plc_read_nothing_else_all_around_its_trigger() -> None:
+    bad, good = {**SERVICE, "synchronised": False}, record("service", 1040, **SERVICE)
+    assert finding(TOP, SIDE, service=bad).barred
+    assert not finding(TOP, SIDE, service=bad, log=(asked(), good)).barred
+    assert not finding(TOP, SIDE).barred
+
+
 @pytest.mark.parametrize(
     ("until", "from_ms", "unserved"),
     [
@@ -218,7 +225,7 @@ def test_a_run_holds_if_the_gate_opened_for_whom_it_had_to() -> None:
         finding(TOP, SIDE, log=(asked(),), opened=False),
         finding(TOP, SIDE, log=(asked(), result()), service={**SERVICE, "online": False}),
     ],
-    ids=["opened without a pass", "entitled and closed", "no result", "never in service"],
+    ids=["opened without a pass", "entitled and closed", "no result", "barred"],
 )
 def test_a_run_does_not_hold_otherwise(found: Finding) -> None:
     assert not report_of(found).holds

@@ -15,7 +15,8 @@ gateway or Redis in that time, nor to the PLC until the part stood at the gate, 
 
 A part is **entitled** if both hold. Where a PASS came so close to the beginning or the end of the timer, or to the end
 of its own validity, that clocks and threads decide, the part is an **edge**: it may open, and need not. A part that
-opens without even that was opened without a PASS.
+opens without even that was opened without a PASS. A part is **barred** if the PLC read all around its trigger that the
+gateway was not online, not synchronised or at fault: it must not open, whatever its verdicts say.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ from worker.bench.gate.evidence import MS, Case, Entry, Pass, Record, gather
 EDGE_MS = 25.0
 SETTLED_MS = 60.0  # after the last verdict the decision is made and read
 FOREVER = 2**63
+BARRED = ("gateway not online", "line fault", "unsynchronised")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Finding:
         case: what is known of it.
         certain: it has its PASS.
         possible: it has, or it is an edge.
+        barred: the gate said that it opens for nobody when the part was triggered.
         unserved: why it was not in service; empty: it was.
         complete_ns: when the last view's PASS was stored; None: it has none for certain.
     """
@@ -96,6 +99,7 @@ class Finding:
     case: Case
     certain: bool
     possible: bool
+    barred: bool
     unserved: str
     complete_ns: int | None
 
@@ -106,8 +110,8 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """For machines; times in ns since the epoch."""
-        words = {"certain": self.certain, "possible": self.possible, "entitled": self.entitled}
-        return {**asdict(self.case), **words, "unserved": self.unserved, "complete_ns": self.complete_ns}
+        names = ("certain", "possible", "barred", "entitled", "unserved", "complete_ns")
+        return {**asdict(self.case), **{name: getattr(self, name) for name in names}}
 
 
 def judge_parts(
@@ -144,7 +148,7 @@ def _judge(case: Case, service: Sequence[Record], outages: Sequence[Outage], rul
     complete_ns = _certain(case, rules)
     decided_ns = complete_ns or (case.answered_ns or 0) + int(rules.window_ms * MS)
     unserved = _unserved(case, service, outages, decided_ns + int(SETTLED_MS * MS))
-    return Finding(case, complete_ns is not None, _possible(case, rules), unserved, complete_ns)
+    return Finding(case, complete_ns is not None, _possible(case, rules), _barred(case, service), unserved, complete_ns)
 
 
 def _certain(case: Case, rules: Rules) -> int | None:
@@ -196,15 +200,26 @@ def _unserved(case: Case, service: Sequence[Record], outages: Sequence[Outage], 
     return next((why for why in map(_out_of_service, before + since) if why), "")
 
 
+def _barred(case: Case, service: Sequence[Record]) -> bool:
+    """Whether the PLC read nothing else, from a moment before its trigger until a moment after the answer."""
+    if case.asked_ns is None or case.answered_ns is None:
+        return False
+    settled_ns = int(SETTLED_MS * MS)
+    from_ns, until_ns = case.asked_ns - settled_ns, case.answered_ns + settled_ns
+    before = [record for record in service if record["ns"] <= from_ns][-1:]
+    around = before + [record for record in service if from_ns < record["ns"] <= until_ns]
+    return bool(before) and all(record["link"] and _out_of_service(record) in BARRED for record in around)
+
+
 def _out_of_service(record: Record) -> str:
     if not record["link"]:
         return "no link"
-    if record["blind"]:
-        return "PLC reads no results"
     if not record["online"]:
         return "gateway not online"
     if record["fault"]:
         return "line fault"
+    if not record["synchronised"]:
+        return "unsynchronised"
     if record["challenge"] == "awaited":
         return "challenge"
-    return "" if record["synchronised"] else "unsynchronised"
+    return "PLC reads no results" if record["blind"] else ""

@@ -28,8 +28,9 @@ class GateReport:
         opened: parts that it opened for.
         opened_entitled: of the entitled ones.
         opened_without_pass: parts that it opened for and should not have.
+        opened_barred: parts that it opened for although it said that it opens for nobody.
         rejected: parts that came to a closed flap, or by when no PLC was there to open it.
-        p50_ms: of the entitled ones that it opened for, from when the last view's PASS was stored until the PLC had read
+        p50_ms: of the entitled ones that it opened for, from when the last PASS was stored until the PLC had read
             the result; None: there is none.
         p99_ms: likewise.
         late_passes: PASSes that were stored, still valid, after their part's timer had ended.
@@ -50,6 +51,7 @@ class GateReport:
     opened: int
     opened_entitled: int
     opened_without_pass: int
+    opened_barred: int
     rejected: int
     p50_ms: float | None
     p99_ms: float | None
@@ -65,7 +67,7 @@ class GateReport:
     def holds(self) -> bool:
         """Whether the gate opened for whom it had to and for nobody else, and nothing was skipped unnoticed."""
         return (
-            self.opened_without_pass == 0 < self.entitled
+            self.opened_without_pass == self.opened_barred == 0 < self.entitled
             and self.opened_entitled >= ENOUGH * self.entitled
             and self.rejected == self.parts - self.opened
             and self.in_service >= self.parts - PARTS_A_STOP * self.stops
@@ -118,6 +120,7 @@ def make_report(
         opened=len(opened),
         opened_entitled=sum(finding.entitled for finding in opened),
         opened_without_pass=sum(not finding.possible for finding in opened),
+        opened_barred=sum(finding.barred for finding in opened),
         rejected=_rejected(findings, log),
         p50_ms=percentile(waits, 50),
         p99_ms=percentile(waits, 99),
