@@ -27,6 +27,7 @@ the gate has been online, in step and without a fault since the part was armed. 
 """
 
 from producers.frame import FrameTag
+from worker.gate.capture import taken_us
 from worker.gate.deciding import Cause, Decider, Say
 from worker.gate.parts import Part
 from worker.gate.plc import (
@@ -179,11 +180,8 @@ class Machine(Decider):
         if part is None:
             self._without_timer(verdict, key, place, own=own)
             return
-        if self._names_another(verdict, part):
-            self.counts["mismatched"] += 1
-            self._say("debug", "a verdict has the trigger of one part and the id of another", frame=str(tag.id))
-            if verdict.passed:
-                return
+        if self._is_of_another(verdict, part) and verdict.passed:
+            return
         part.slots[place].take(verdict, own=own)
         if part.settled(self._clock.at(self._now_us)):
             self._decide(part)
@@ -200,10 +198,25 @@ class Machine(Decider):
         redis_us = self._clock.at(self._now_us)
         return redis_us is not None and redis_us <= verdict.valid_until_us
 
-    def _names_another(self, verdict: Verdict, part: Part) -> bool:
-        """Whether trigger and part id contradict each other. Where ids match, a trigger may count something else."""
-        named = verdict.tag.part_id
-        return self.rules.match == "trigger" and bool(named) and bool(part.part_id) and named != part.part_id
+    def _is_of_another(self, verdict: Verdict, part: Part) -> bool:
+        """Whether it belongs to another part, although it matches: it names one, or its frame was taken too early.
+
+        Where ids match, a trigger may count something else.
+        """
+        named, ours = verdict.tag.part_id, part.part_id
+        if self.rules.match == "trigger" and named and ours and named != ours:
+            self.counts["mismatched"] += 1
+            self._say("debug", "a verdict has the trigger of one part and the id of another", frame=str(verdict.tag.id))
+            return True
+        if self.rules.lead_us is None:
+            return False
+        redis_us = self._clock.at(self._now_us)
+        taken = None if redis_us is None else taken_us(verdict, ahead_us=redis_us - self._now_us)
+        if taken is not None and taken >= part.armed_us - self.rules.lead_us:
+            return False
+        self.counts["too_old"] += 1
+        self._say("debug", "a frame was taken before its part's trigger", frame=str(verdict.tag.id), part=part.trigger)
+        return True
 
     def _without_timer(self, verdict: Verdict, key: Key | None, place: int, *, own: bool) -> None:
         """Of a verdict for which no timer runs nothing comes but a number."""

@@ -11,7 +11,7 @@ from worker.gate.deciding import Cause
 from worker.gate.plc import LinkDown, Synchronise
 from worker.gate.rules import View
 from worker.gate.status import MAX_TRIGGER, GateReason
-from worker.verdict import Decision, Reason
+from worker.verdict import Decision, Reason, Verdict
 
 OTHER_SESSION = str(uuid.UUID(int=99))
 
@@ -225,6 +225,33 @@ def test_a_pass_with_the_trigger_of_one_part_and_the_id_of_another_opens_neither
     gate.see("side", 1, part_id="B")
     gate.pass_ms(WINDOW_MS)
     assert (gate.last.opens, gate.machine.counts["mismatched"]) == (False, 1)
+
+
+def taken(gate: Driven, camera: str, number: int, *, age_ms: float, stored_ms: float = 0) -> Verdict:
+    """A PASS whose frame was taken so long ago, and that was stored so long ago, on Redis's clock."""
+    entry = f"{(CLOCK_US + gate.now_us) // 1000 - int(stored_ms)}-0"
+    stages = {"wire": int((age_ms - stored_ms) * 1000), "store": 0}
+    found = judged(camera, number, valid_until_us=gate.valid_until_us())
+    return found.model_copy(update={"entry": entry, "latency_us": stages})
+
+
+def test_a_frame_that_was_taken_before_its_part_s_trigger_is_another_part_s() -> None:
+    """The PLC has missed a pulse that the camera has counted: each number is one part later at the PLC."""
+    gate = Driven(lead_us=20_000)
+    gate.pass_ms(500)
+    gate.trigger(1)
+    gate.pass_ms(10)
+    gate.put(taken(gate, "top", 1, age_ms=28))
+    gate.put(taken(gate, "side", 1, age_ms=33))
+    assert not gate.results, "the side view was taken 23 ms before the trigger"
+    gate.put(taken(gate, "side", 1, age_ms=27, stored_ms=5))
+    assert gate.last.opens
+    gate.trigger(2)
+    gate.put(taken(gate, "top", 2, age_ms=10))
+    gate.see("side", 2)
+    gate.pass_ms(WINDOW_MS)
+    assert gate.last.reason is GateReason.SILENCE, "when it was taken can't be told"
+    assert gate.machine.counts["too_old"] == 2
 
 
 def test_matched_by_part_id_the_camera_s_own_count_does_not_matter() -> None:
