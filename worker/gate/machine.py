@@ -180,9 +180,9 @@ class Machine(Decider):
         if part is None:
             self._without_timer(verdict, key, place, own=own)
             return
-        if self._is_of_another(verdict, part) and verdict.passed:
-            return
-        part.slots[place].take(verdict, own=own)
+        another = self._is_of_another(verdict, part)
+        if not (another and verdict.passed):
+            part.slots[place].take(verdict, own=own and not another)
         if part.settled(self._clock.at(self._now_us)):
             self._decide(part)
 
