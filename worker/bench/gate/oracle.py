@@ -168,14 +168,18 @@ def _certain(case: Case, rules: Rules) -> int | None:
 
 
 def _possible(case: Case, rules: Rules) -> bool:
-    """Whether the part may open at all: the timer ran from when its trigger may have arrived, and a little longer."""
+    """Whether the part may open at all.
+
+    The timer ran from when its trigger may have arrived, and a little longer; and what was stored a little before that
+    may have been read by then.
+    """
     if case.asked_ns is None or case.challenge:
         return False
     edge_ns = int(EDGE_MS * MS)
     ends_ns = FOREVER if case.answered_ns is None else case.answered_ns + int(rules.window_ms * MS) + edge_ns
     return all(
         any(
-            case.asked_ns - MS <= one.stored_ns <= ends_ns and one.valid_until_ns >= one.stored_ns
+            case.asked_ns - edge_ns <= one.stored_ns <= ends_ns and one.valid_until_ns >= one.stored_ns
             for one in case.passes.get(view, ())
         )
         for view in rules.cameras
