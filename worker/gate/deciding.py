@@ -119,9 +119,9 @@ class Decider:
 
     # -- the gate as a whole -----------------------------------------------------------------------------------------
 
-    def hear_clock(self, offset_us: int, now_us: int) -> None:
-        """Redis's clock is at most so far ahead of the monotonic one."""
-        self._clock.hear(offset_us, now_us)
+    def hear_clock(self, offset_us: int, now_us: int, *, unsure_us: int = 0) -> None:
+        """Redis's clock is at most so far ahead of the monotonic one, and at least by `unsure_us` less."""
+        self._clock.hear(offset_us, now_us, unsure_us=unsure_us)
 
     def go_online(self) -> None:
         """The gate's lease is held, and verdicts are read, from now on."""

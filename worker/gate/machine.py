@@ -27,7 +27,7 @@ the gate has been online, in step and without a fault since the part was armed. 
 """
 
 from producers.frame import FrameTag
-from worker.gate.capture import taken_us
+from worker.gate.capture import stored_us, taken_us
 from worker.gate.deciding import Cause, Decider, Say
 from worker.gate.parts import Part
 from worker.gate.plc import (
@@ -180,7 +180,7 @@ class Machine(Decider):
         if part is None:
             self._without_timer(verdict, key, place, own=own)
             return
-        another = self._is_of_another(verdict, part)
+        another = self._names_another(verdict, part) or self._is_older_than(verdict, part)
         if not (another and verdict.passed):
             part.slots[place].take(verdict, own=own and not another)
         if part.settled(self._clock.at(self._now_us)):
@@ -198,24 +198,31 @@ class Machine(Decider):
         redis_us = self._clock.at(self._now_us)
         return redis_us is not None and redis_us <= verdict.valid_until_us
 
-    def _is_of_another(self, verdict: Verdict, part: Part) -> bool:
-        """Whether it belongs to another part, although it matches: it names one, or its frame was taken too early.
-
-        Where ids match, a trigger may count something else.
-        """
+    def _names_another(self, verdict: Verdict, part: Part) -> bool:
+        """Whether trigger and part id contradict each other. Where ids match, a trigger may count something else."""
         named, ours = verdict.tag.part_id, part.part_id
-        if self.rules.match == "trigger" and named and ours and named != ours:
-            self.counts["mismatched"] += 1
-            self._say("debug", "a verdict has the trigger of one part and the id of another", frame=str(verdict.tag.id))
-            return True
-        if self.rules.lead_us is None:
+        if self.rules.match == "part_id" or not named or not ours or named == ours:
             return False
-        redis_us = self._clock.at(self._now_us)
-        taken = None if redis_us is None else taken_us(verdict, ahead_us=redis_us - self._now_us)
-        if taken is not None and taken >= part.armed_us - self.rules.lead_us:
+        self.counts["mismatched"] += 1
+        self._say("debug", "a verdict has the trigger of one part and the id of another", frame=str(verdict.tag.id))
+        return True
+
+    def _is_older_than(self, verdict: Verdict, part: Part) -> bool:
+        """Whether it was stored before the part's timer began, or its frame was taken too long before.
+
+        It was read since: but when that is may depend on how busy this machine is.
+        """
+        stored, taken, lead_us = stored_us(verdict), taken_us(verdict), self.rules.lead_us
+        if self._clock.at(self._now_us) is None or stored is None:
+            self.counts["too_old"] += lead_us is not None  # it can't be told
+            return lead_us is not None
+        if self._clock.here(stored) < part.armed_us:
+            self.counts["early"] += 1
+        elif lead_us is not None and (taken is None or self._clock.here(taken) < part.armed_us - lead_us):
+            self.counts["too_old"] += 1
+        else:
             return False
-        self.counts["too_old"] += 1
-        self._say("debug", "a frame was taken before its part's trigger", frame=str(verdict.tag.id), part=part.trigger)
+        self._say("debug", "a verdict or its frame is older than its part's trigger", frame=str(verdict.tag.id))
         return True
 
     def _without_timer(self, verdict: Verdict, key: Key | None, place: int, *, own: bool) -> None:

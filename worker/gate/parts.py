@@ -14,7 +14,7 @@ What becomes of the verdicts of one view:
 | a PASS of a simulated frame                 | likewise, then `simulated`                                       |
 | a PASS of another session, valid no more    | likewise, then `stale`                                           |
 | a PASS that names another part as well, or  | as if it had not come                                            |
-| whose frame was taken too long before       |                                                                  |
+| is older than the part's trigger            |                                                                  |
 | a FAIL of any of these                      | fails                                                            |
 | anything after the decision                 | counted as late, as a repetition or as a contradiction: no more  |
 """

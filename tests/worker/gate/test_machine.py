@@ -235,6 +235,28 @@ def taken(gate: Driven, camera: str, number: int, *, age_ms: float, stored_ms: f
     return found.model_copy(update={"entry": entry, "latency_us": stages})
 
 
+def test_a_pass_that_was_stored_before_the_trigger_is_early_whenever_it_is_read() -> None:
+    """The reader may be slow: the trigger was read after the verdict was stored, and before the verdict was read."""
+    gate = Driven()
+    gate.trigger(1)
+    gate.pass_ms(10)
+    gate.put(taken(gate, "top", 1, age_ms=20, stored_ms=12))
+    gate.put(taken(gate, "side", 1, age_ms=20, stored_ms=9))
+    assert (gate.results, gate.machine.counts["early"]) == ([], 1)
+    gate.put(taken(gate, "top", 1, age_ms=20, stored_ms=5))
+    assert gate.last.opens
+
+
+def test_how_little_is_known_of_redis_s_clock_makes_no_verdict_early() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.now_ms += 10
+    gate.machine.hear_clock(CLOCK_US, gate.now_us, unsure_us=3_000)
+    gate.put(taken(gate, "top", 1, age_ms=20, stored_ms=12))
+    gate.put(taken(gate, "side", 1, age_ms=20, stored_ms=5))
+    assert gate.last.opens
+
+
 def test_a_frame_that_was_taken_before_its_part_s_trigger_is_another_part_s() -> None:
     """The PLC has missed a pulse that the camera has counted: each number is one part later at the PLC."""
     gate = Driven(lead_us=20_000)
