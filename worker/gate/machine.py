@@ -1,8 +1,8 @@
 """The gate's state machine: events in, with their times; results and a status out. Pure; the same for every protocol.
 
 The one rule: a part's result opens the gate only if every view has a PASS that is matched by trigger or part id, taken
-live by the camera's own session, read while the part's timer ran, and valid by Redis's clock when it is decided; and
-the gate has been online, in step and without a fault since the part was armed. Everything else rejects.
+live by the camera's own session, stored and read while the part's timer ran, and valid by Redis's clock when it is
+decided; and the gate has been online, in step and without a fault since the part was armed. Everything else rejects.
 
 | a verdict comes                                            | then                                                |
 |------------------------------------------------------------|-----------------------------------------------------|
