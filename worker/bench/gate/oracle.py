@@ -76,10 +76,11 @@ class Outage:
         """Whether a part was under way when this could harm it."""
         asked_ns, gate_ns = case.asked_ns or 0, case.gate_ns or FOREVER
         if self.until is Until.MOMENT:
-            return self._meets(asked_ns, case.answered_ns or asked_ns) or self._meets(gate_ns, gate_ns)
-        return self._meets(asked_ns, decided_ns if self.until is Until.DECIDED else max(decided_ns, gate_ns))
+            return self.meets(asked_ns, case.answered_ns or asked_ns) or self.meets(gate_ns, gate_ns)
+        return self.meets(asked_ns, decided_ns if self.until is Until.DECIDED else max(decided_ns, gate_ns))
 
-    def _meets(self, from_ns: int, until_ns: int) -> bool:
+    def meets(self, from_ns: int, until_ns: int) -> bool:
+        """Whether it fell into this time, or came to an end just before."""
         return self.from_ns <= until_ns and self.until_ns + int(EDGE_MS * MS) >= from_ns
 
 
@@ -93,6 +94,7 @@ class Finding:
         possible: it has, or it is an edge.
         barred: the gate said that it opens for nobody when the part was triggered.
         unserved: why it was not in service; empty: it was.
+        quiet: nothing was done to gateway, Redis or PLC from its trigger until its result was read.
         complete_ns: when the last view's PASS was stored; None: it has none for certain.
     """
 
@@ -101,6 +103,7 @@ class Finding:
     possible: bool
     barred: bool
     unserved: str
+    quiet: bool
     complete_ns: int | None
 
     @property
@@ -110,7 +113,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """For machines; times in ns since the epoch."""
-        names = ("certain", "possible", "barred", "entitled", "unserved", "complete_ns")
+        names = ("certain", "possible", "barred", "entitled", "quiet", "unserved", "complete_ns")
         return {**asdict(self.case), **{name: getattr(self, name) for name in names}}
 
 
@@ -147,8 +150,16 @@ def late_passes(finding: Finding, window_ms: float) -> int:
 def _judge(case: Case, service: Sequence[Record], outages: Sequence[Outage], rules: Rules) -> Finding:
     complete_ns = _certain(case, rules)
     decided_ns = complete_ns or (case.answered_ns or 0) + int(rules.window_ms * MS)
-    unserved = _unserved(case, service, outages, decided_ns + int(SETTLED_MS * MS))
-    return Finding(case, complete_ns is not None, _possible(case, rules), _barred(case, service), unserved, complete_ns)
+    asked_ns, read_ns = case.asked_ns or 0, case.result_ns or FOREVER
+    return Finding(
+        case,
+        certain=complete_ns is not None,
+        possible=_possible(case, rules),
+        barred=_barred(case, service),
+        unserved=_unserved(case, service, outages, decided_ns + int(SETTLED_MS * MS)),
+        quiet=not any(outage.meets(asked_ns, read_ns) for outage in outages),
+        complete_ns=complete_ns,
+    )
 
 
 def _certain(case: Case, rules: Rules) -> int | None:

@@ -30,8 +30,8 @@ class GateReport:
         opened_without_pass: parts that it opened for and should not have.
         opened_barred: parts that it opened for although it said that it opens for nobody.
         rejected: parts that came to a closed flap, or by when no PLC was there to open it.
-        p50_ms: of the entitled ones that it opened for, from when the last PASS was stored until the PLC had read
-            the result; None: there is none.
+        p50_ms: from when the last PASS was stored until the PLC had read the result, of those entitled ones to whom
+            nothing was done in that time; None: there are none.
         p99_ms: likewise.
         late_passes: PASSes that were stored, still valid, after their part's timer had ended.
         results: that the PLC read.
@@ -108,7 +108,7 @@ def make_report(
     waits = [
         (finding.case.result_ns - finding.complete_ns) / 1e6
         for finding in opened
-        if finding.entitled and finding.case.result_ns is not None and finding.complete_ns is not None
+        if finding.entitled and finding.quiet and finding.case.result_ns and finding.complete_ns
     ]
     reasons = Counter(finding.unserved for finding in findings if finding.unserved)
     return GateReport(
