@@ -120,7 +120,9 @@ def test_a_forgery_is_a_pass_but_for_what_it_gets_wrong() -> None:
     assert finding(TOP, at(1060, {name.decode(): value for name, value in early.items()})).entitled
 
 
-@pytest.mark.parametrize(("ms", "certain", "possible"), [(900, 0, 0), (1000, 0, 1), (1390, 0, 1), (1500, 0, 0)])
+@pytest.mark.parametrize(
+    ("ms", "certain", "possible"), [(900, 0, 0), (980, 0, 1), (1001, 0, 1), (1390, 0, 1), (1500, 0, 0)]
+)
 def test_a_pass_counts_while_the_timer_runs_and_at_its_edges_it_may(ms: int, certain: int, possible: int) -> None:
     found = finding(TOP, at(ms, passed("side", valid_until_us="9000000")))
     assert (found.certain, found.possible) == (bool(certain), bool(possible))
@@ -165,6 +167,13 @@ def test_a_part_is_out_of_service_for_what_the_plc_read_before_it_was_decided(
     assert finding(TOP, SIDE, service=bad).unserved == why
     assert finding(TOP, SIDE, log=(asked(), record("service", 1050, **bad))).unserved == why
     assert finding(TOP, SIDE, log=(asked(), record("service", 1200, **bad))).entitled
+
+
+def test_a_part_is_barred_if_the_plc_read_nothing_else_all_around_its_trigger() -> None:
+    bad, good = {**SERVICE, "synchronised": False}, record("service", 1040, **SERVICE)
+    assert finding(TOP, SIDE, service=bad).barred
+    assert not finding(TOP, SIDE, service=bad, log=(asked(), good)).barred
+    assert not finding(TOP, SIDE).barred
 
 
 @pytest.mark.parametrize(
@@ -218,7 +227,7 @@ def test_a_run_holds_if_the_gate_opened_for_whom_it_had_to() -> None:
         finding(TOP, SIDE, log=(asked(),), opened=False),
         finding(TOP, SIDE, log=(asked(), result()), service={**SERVICE, "online": False}),
     ],
-    ids=["opened without a pass", "entitled and closed", "no result", "never in service"],
+    ids=["opened without a pass", "entitled and closed", "no result", "barred"],
 )
 def test_a_run_does_not_hold_otherwise(found: Finding) -> None:
     assert not report_of(found).holds

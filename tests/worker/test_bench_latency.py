@@ -23,7 +23,7 @@ class YesGate:
         self.port = free_ports(1)[0]
         self.synchronised = False
         self.results: list[PartResult] = []
-        self.server = ModbusServer(f"127.0.0.1:{self.port}", wake=self._turn)
+        self.server = ModbusServer(f"127.0.0.1:{self.port}", wake=self._turn, stale_s=60)
         self._show()
 
     def _turn(self) -> None:

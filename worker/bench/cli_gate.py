@@ -15,7 +15,7 @@ from producers.daemon import ExitCode, configure_logging
 def gate(
     parts: Annotated[int, typer.Option(min=200, help="That come along the conveyor, 25 a second.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the parts, and of what is broken when.")] = 0,
-    keep: Annotated[Path | None, typer.Option(help="Folder for the logs of PLC and gateway.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Folder for the logs and the oracle's findings.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Run a conveyor with two views past a gate, break everything on the way, and ask who had to open.
@@ -34,8 +34,6 @@ def gate(
 
     interrupt_on_sigterm()
     configure_logging("error")
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
     with bars(to_stderr()) as progress:
         report = run_gate(parts, seed=seed, keep=keep, progress=progress)
     if as_json:

@@ -5,18 +5,25 @@ MAX_AGE_US = 10_000_000
 
 
 class RedisClock:
-    """How far Redis's clock is ahead of this machine's monotonic one."""
+    """How far Redis's clock is ahead of this machine's monotonic one: between two bounds."""
 
     def __init__(self) -> None:
-        self._offset_us: int | None = None
-        self._heard_us = 0
+        self._most_us: int | None = None
+        self._least_us = self._heard_us = 0
 
-    def hear(self, offset_us: int, now_us: int) -> None:
-        """Takes a sample: the most that the clock may be ahead, so that nothing counts as valid that no longer is."""
-        self._offset_us, self._heard_us = offset_us, now_us
+    def hear(self, most_us: int, now_us: int, *, unsure_us: int) -> None:
+        """Takes a sample: so far ahead it is at most, and at least by `unsure_us` less."""
+        self._most_us, self._least_us, self._heard_us = most_us, most_us - unsure_us, now_us
 
     def at(self, now_us: int) -> int | None:
-        """Redis's time, microseconds since the epoch; None: not known."""
-        if self._offset_us is None or now_us - self._heard_us > MAX_AGE_US:
+        """Redis's time, microseconds since the epoch, at the latest; None: not known.
+
+        What is held against it never counts as valid longer than it is.
+        """
+        if self._most_us is None or now_us - self._heard_us > MAX_AGE_US:
             return None
-        return now_us + self._offset_us
+        return now_us + self._most_us
+
+    def here(self, redis_us: int) -> int:
+        """The monotonic time of a moment of Redis's clock, at the latest. Only while `at` knows the time."""
+        return redis_us - self._least_us

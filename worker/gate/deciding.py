@@ -119,9 +119,9 @@ class Decider:
 
     # -- the gate as a whole -----------------------------------------------------------------------------------------
 
-    def hear_clock(self, offset_us: int, now_us: int) -> None:
-        """Redis's clock is at most so far ahead of the monotonic one."""
-        self._clock.hear(offset_us, now_us)
+    def hear_clock(self, offset_us: int, now_us: int, *, unsure_us: int = 0) -> None:
+        """Redis's clock is at most so far ahead of the monotonic one, and at least by `unsure_us` less."""
+        self._clock.hear(offset_us, now_us, unsure_us=unsure_us)
 
     def go_online(self) -> None:
         """The gate's lease is held, and verdicts are read, from now on."""
@@ -146,7 +146,6 @@ class Decider:
         """The PLC was away: which part is where is not known any more, and its numbers may begin anew."""
         self.lose_step(Cause.LINK, why)
         self._belt.clear()
-        self._numbering.forget_all_but_last()
 
     def synchronise(self) -> None:
         """No part is under way, says the PLC: any number may come next, and what was left is rejected."""

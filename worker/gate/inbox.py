@@ -21,11 +21,13 @@ class LeaseHeld:
         until_us: monotonic; if Redis does not say so again, it ends then.
         anew: whether nobody had it just before.
         offset_us: how far Redis's clock is ahead of the monotonic one, at most.
+        unsure_us: by how much less it may be ahead.
     """
 
     until_us: int
     anew: bool
     offset_us: int
+    unsure_us: int
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ class Lease:
             if took_us <= QUICK_US:
                 break
         assert best is not None  # noqa: S101 - there is at least one
-        return LeaseHeld(until_us=asked_us + self.lasts_ms * 1000, anew=anew, offset_us=best[1])
+        until_us = asked_us + self.lasts_ms * 1000
+        return LeaseHeld(until_us=until_us, anew=anew, offset_us=best[1], unsure_us=best[0])
 
     def release(self) -> None:
         """Lets it end now, if it is ours.

@@ -1,8 +1,8 @@
 """The gate's state machine: events in, with their times; results and a status out. Pure; the same for every protocol.
 
 The one rule: a part's result opens the gate only if every view has a PASS that is matched by trigger or part id, taken
-live by the camera's own session, read while the part's timer ran, and valid by Redis's clock when it is decided; and
-the gate has been online, in step and without a fault since the part was armed. Everything else rejects.
+live by the camera's own session, stored and read while the part's timer ran, and valid by Redis's clock when it is
+decided; and the gate has been online, in step and without a fault since the part was armed. Everything else rejects.
 
 | a verdict comes                                            | then                                                |
 |------------------------------------------------------------|-----------------------------------------------------|
@@ -19,7 +19,7 @@ the gate has been online, in step and without a fault since the part was armed. 
 | a trigger comes                                     | then                                                       |
 |-----------------------------------------------------|------------------------------------------------------------|
 | with the next number                                | a part is armed                                            |
-| with one that has come, or that was skipped         | ignored and counted                                        |
+| with the last number once more, within two seconds  | ignored and counted                                        |
 | a few numbers on                                    | those between are missed; a part is armed                  |
 | with any other number                               | out of step; a part is armed                               |
 | with an id that a part under way, or a moment ago,  | both are rejected: their verdicts can't be told apart      |
@@ -27,6 +27,7 @@ the gate has been online, in step and without a fault since the part was armed. 
 """
 
 from producers.frame import FrameTag
+from worker.gate.capture import stored_us, taken_us
 from worker.gate.deciding import Cause, Decider, Say
 from worker.gate.parts import Part
 from worker.gate.plc import (
@@ -103,9 +104,13 @@ class Machine(Decider):
             self.counts["headers_ignored"] += 1
             return
         self._see_session(tag)
-        if self._roll.under_way(key) is None and self._roll.decided(key) is None:
-            number = self.counts["triggers"] & MAX_TRIGGER if tag.trigger is None else tag.trigger
-            self._arm(number, tag.part_id or "")
+        if self._roll.under_way(key) is not None or self._roll.decided(key) is not None:
+            return  # another view of it
+        number = self.counts["triggers"] & MAX_TRIGGER if tag.trigger is None else tag.trigger
+        if self._numbering.gave_up(number):
+            self.counts["doubled"] += 1  # it was not seen in time: its place on the belt is behind others by now
+            return
+        self._arm(number, tag.part_id or "")
 
     def _see_session(self, tag: FrameTag) -> None:
         """A frame that was taken just now shows which session its camera has."""
@@ -116,7 +121,7 @@ class Machine(Decider):
     # -- a part comes ------------------------------------------------------------------------------------------------
 
     def _arm(self, number: int, part_id: str) -> None:
-        step = self._numbering.step(number)
+        step = self._numbering.step(number, self._now_us)
         if step.doubled:
             self.counts["doubled"] += 1
             return
@@ -175,12 +180,9 @@ class Machine(Decider):
         if part is None:
             self._without_timer(verdict, key, place, own=own)
             return
-        if self._names_another(verdict, part):
-            self.counts["mismatched"] += 1
-            self._say("debug", "a verdict has the trigger of one part and the id of another", frame=str(tag.id))
-            if verdict.passed:
-                return
-        part.slots[place].take(verdict, own=own)
+        another = self._names_another(verdict, part) or self._is_older_than(verdict, part)
+        if not (another and verdict.passed):
+            part.slots[place].take(verdict, own=own and not another)
         if part.settled(self._clock.at(self._now_us)):
             self._decide(part)
 
@@ -198,8 +200,30 @@ class Machine(Decider):
 
     def _names_another(self, verdict: Verdict, part: Part) -> bool:
         """Whether trigger and part id contradict each other. Where ids match, a trigger may count something else."""
-        named = verdict.tag.part_id
-        return self.rules.match == "trigger" and bool(named) and bool(part.part_id) and named != part.part_id
+        named, ours = verdict.tag.part_id, part.part_id
+        if self.rules.match == "part_id" or not named or not ours or named == ours:
+            return False
+        self.counts["mismatched"] += 1
+        self._say("debug", "a verdict has the trigger of one part and the id of another", frame=str(verdict.tag.id))
+        return True
+
+    def _is_older_than(self, verdict: Verdict, part: Part) -> bool:
+        """Whether it was stored before the part's timer began, or its frame was taken too long before.
+
+        It was read since: but when that is may depend on how busy this machine is.
+        """
+        stored, taken, lead_us = stored_us(verdict), taken_us(verdict), self.rules.lead_us
+        if self._clock.at(self._now_us) is None or stored is None:
+            self.counts["too_old"] += lead_us is not None  # it can't be told
+            return lead_us is not None
+        if self._clock.here(stored) < part.armed_us:
+            self.counts["early"] += 1
+        elif lead_us is not None and (taken is None or self._clock.here(taken) < part.armed_us - lead_us):
+            self.counts["too_old"] += 1
+        else:
+            return False
+        self._say("debug", "a verdict or its frame is older than its part's trigger", frame=str(verdict.tag.id))
+        return True
 
     def _without_timer(self, verdict: Verdict, key: Key | None, place: int, *, own: bool) -> None:
         """Of a verdict for which no timer runs nothing comes but a number."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from worker.gate.status import MAX_TRIGGER
 
 REMEMBERED = 16
+AGAIN_US = 2_000_000
+"""A number that comes again sooner is the same trigger, sent twice; later, a PLC that began anew with it."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,7 @@ class Step:
     """What a number is, after the ones before it.
 
     Attributes:
-        doubled: it has come before, or has been given up as skipped: no new part.
+        doubled: it is the last one once more: no new part.
         skipped: numbers between the last one and it; 0 for a jump.
         jump: it does not follow: nobody knows how many parts were missed.
     """
@@ -26,31 +28,36 @@ class Step:
 class Numbering:
     """Follows one counter of parts, 0 to 2**32 - 1 and round again.
 
+    A number from before the last one is a jump as well. It may be a trigger that was held up, or that of a PLC that has
+    lost its count: then it is another part than the one that had this number first.
+
     Args:
         skip: so many may be missing; more are a jump.
     """
 
     def __init__(self, skip: int) -> None:
         self._skip = skip
-        self._last: deque[int] = deque(maxlen=REMEMBERED)
+        self._last: int | None = None
+        self._last_us = 0
+        self._skipped: deque[int] = deque(maxlen=REMEMBERED)
 
     def restart(self) -> None:
         """Any number may come next."""
-        self._last.clear()
+        self._last = None
 
-    def forget_all_but_last(self) -> None:
-        """Old numbers may come again as new ones, because the PLC may have begun anew; the very last may not."""
-        while len(self._last) > 1:
-            self._last.popleft()
+    def gave_up(self, number: int) -> bool:
+        """Whether this number was skipped lately."""
+        return number in self._skipped
 
-    def step(self, number: int) -> Step:
+    def step(self, number: int, now_us: int) -> Step:
         """What this number is; a doubled one leaves everything as it was."""
-        if number in self._last:
+        last, again = self._last, now_us - self._last_us <= AGAIN_US
+        if number == last and again:
             return Step(doubled=True)
-        missing = (number - self._last[-1] - 1) % (MAX_TRIGGER + 1) if self._last else 0
+        missing = 0 if last is None else (number - last - 1) % (MAX_TRIGGER + 1)
+        self._last, self._last_us = number, now_us
         if missing > self._skip:
-            self._last.clear()
-            self._last.append(number)
+            self._skipped.clear()
             return Step(jump=True)
-        self._last.extend((number - back) % (MAX_TRIGGER + 1) for back in range(missing, -1, -1))
+        self._skipped.extend((number - back) & MAX_TRIGGER for back in range(missing, 0, -1))
         return Step(skipped=missing)

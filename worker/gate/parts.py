@@ -13,7 +13,8 @@ What becomes of the verdicts of one view:
 | a PASS that is not valid (any more)         | waits for a better one until the timer ends, then `stale`        |
 | a PASS of a simulated frame                 | likewise, then `simulated`                                       |
 | a PASS of another session, valid no more    | likewise, then `stale`                                           |
-| a PASS that names another part as well      | as if it had not come                                            |
+| a PASS that names another part as well, or  | as if it had not come                                            |
+| is older than the part's trigger            |                                                                  |
 | a FAIL of any of these                      | fails                                                            |
 | anything after the decision                 | counted as late, as a repetition or as a contradiction: no more  |
 """
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 
 from worker.gate.rules import Rules
 from worker.gate.status import GateReason, PartResult
-from worker.verdict import Verdict
+from worker.verdict import Reason, Verdict
 
 WORST_FIRST = (
     GateReason.DEFECT,
@@ -53,23 +54,27 @@ class Slot:
         passed: of the PASSes of a live camera the one that is valid longest.
         worthless: a PASS that can't open, of a simulated frame or of another session.
         seen: whether the camera's own session has said anything.
+        defect: whether it has said `defect`.
     """
 
     failed: Verdict | None = None
     passed: Verdict | None = None
     worthless: Verdict | None = None
     seen: bool = False
+    defect: bool = False
 
     def take(self, verdict: Verdict, *, own: bool) -> None:
         """Takes in a verdict of this view.
 
         Args:
             verdict: any.
-            own: whether it is of a frame that was taken live, in the session that is the camera's now.
+            own: whether it is of this part for sure: of a frame that was taken live, in the session that is its
+                camera's now, and names no other part.
         """
         self.seen = self.seen or own
         if not verdict.passed:
             self.failed = self.failed or verdict
+            self.defect = self.defect or (own and verdict.reason is Reason.DEFECT)
         elif not own:
             self.worthless = self.worthless or verdict
         elif self.passed is None or (verdict.valid_until_us or 0) > (self.passed.valid_until_us or 0):
@@ -134,8 +139,8 @@ class Part:
         return all(slot.seen for slot in self.slots)
 
     def judged_bad(self) -> bool:
-        """Whether a view was judged a defect."""
-        return any(slot.reason(None) is GateReason.DEFECT for slot in self.slots)
+        """Whether a view was judged a defect, by a verdict that is of this part for sure."""
+        return any(slot.defect for slot in self.slots)
 
     def decide(self, counter: int, redis_us: int | None) -> PartResult:
         """What it comes to. It opens only if every view has a PASS that is valid and nothing speaks against it."""

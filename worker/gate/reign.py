@@ -114,11 +114,11 @@ class Reign:
             case ResultsLost(why):
                 self._reading = False
                 machine.go_offline(Cause.RESULTS, why)
-            case LeaseHeld(until_us, anew, offset_us):
+            case LeaseHeld(until_us, anew, offset_us, unsure_us):
                 if anew and self._until_us:
                     machine.go_offline(Cause.LEASE, "the lease had ended")
                 self._until_us = until_us
-                machine.hear_clock(offset_us, at_us)
+                machine.hear_clock(offset_us, at_us, unsure_us=unsure_us)
                 self._be_online(at_us)
             case LeaseTaken():
                 machine.go_offline(Cause.LEASE, "another gateway has the gate")

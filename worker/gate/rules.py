@@ -39,6 +39,7 @@ class Rules:
         skip: so many triggers may be missing in a row without putting the gate out of step.
         sync_after: parts in a row with every view in time put it in step again.
         fault_after: parts in a row late or missing are a line fault.
+        lead_us: a frame that was taken so long before its part's timer began is of another part; None: any may be.
     """
 
     views: tuple[View, ...]
@@ -49,6 +50,7 @@ class Rules:
     skip: int = 3
     sync_after: int = 3
     fault_after: int = 3
+    lead_us: int | None = None
 
     def place_of(self, verdict: Verdict) -> int | None:
         """Which view a verdict is about; None: none of this gate's."""

@@ -81,6 +81,8 @@ class GateSettings(DaemonSettings):
         skip: so many triggers may be missing in a row; more, and every part is rejected until in step again.
         sync_after: parts in a row with every view in time put the gate in step again.
         fault_after: parts in a row late or missing are a line fault.
+        camera_lead_ms: a frame may have been taken so long before its part's trigger was read. One that is older is of
+            another part: where camera and PLC count for themselves, their counts have come apart. None: not looked at.
         modbus: the link to the PLC.
         cameras: by name, with `arm = "live"`.
         key: file of this gateway's key pair, for cameras with a `server_key`; list it among their viewers.
@@ -101,6 +103,7 @@ class GateSettings(DaemonSettings):
     skip: int = Field(default=3, ge=0, le=15)
     sync_after: int = Field(default=3, ge=1, le=1_000)
     fault_after: int = Field(default=3, ge=1, le=1_000)
+    camera_lead_ms: float | None = Field(default=None, ge=0, le=60_000)
     modbus: ModbusSettings = ModbusSettings()
     cameras: dict[CameraName, LiveSettings] = Field(default_factory=dict)
     key: KeyFile | None = None
@@ -150,4 +153,5 @@ class GateSettings(DaemonSettings):
             skip=self.skip,
             sync_after=self.sync_after,
             fault_after=self.fault_after,
+            lead_us=None if self.camera_lead_ms is None else int(self.camera_lead_ms * 1000),
         )

@@ -1,14 +1,16 @@
 """Statuses for tests of what a PLC is shown."""
 
-import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from worker.gate.status import MAX_COUNT, MAX_COUNTER, MAX_TRIGGER, RING, Challenge, GateReason, PartResult, Status
 
 words = st.integers(0, 65_535)
-names = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=32)
+names = st.sampled_from(["", "A-1042", "#" * 32]) | st.text(
+    st.characters(min_codepoint=33, max_codepoint=126), max_size=6
+)
 float32s = st.floats(width=32, allow_nan=False)
 
 
@@ -71,6 +73,7 @@ def _older(newest: int) -> Iterator[int]:
 def statuses(draw: st.DrawFn) -> Status:
     """Any status that a gateway may show."""
     counter = draw(words)
+    alike = draw(st.lists(parts_like(st.just(1)), min_size=1, max_size=3))
     counters = list(_older(counter))[: draw(st.integers(0, RING))] if counter else []
     return Status(
         heartbeat=draw(words),
@@ -86,11 +89,8 @@ def statuses(draw: st.DrawFn) -> Status:
         late=draw(st.integers(0, MAX_COUNT)),
         missed_triggers=draw(st.integers(0, MAX_COUNT)),
         at_gate=draw(st.none() | parts_like(st.integers(1, MAX_COUNTER))),
-        results=tuple(draw(parts_like(st.just(number))) for number in reversed(counters)),
+        results=tuple(
+            replace(alike[place % len(alike)], counter=number, trigger=number * 3)
+            for place, number in enumerate(reversed(counters))
+        ),
     )
-
-
-def float32(value: float) -> float:
-    """The nearest that 32 bits hold."""
-    found: float = struct.unpack(">f", struct.pack(">f", value))[0]
-    return found

@@ -1,6 +1,6 @@
 """The command block: what a PLC asks for, once each, and whatever lies in its registers."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worker.gate.statuses import names, words
@@ -22,11 +22,13 @@ commands = st.builds(
 
 
 @given(commands)
+@settings(deadline=None)
 def test_a_block_comes_out_of_its_registers_as_it_went_in(command: Command) -> None:
     assert Command.read(command.words()) == command
 
 
 @given(st.lists(words, min_size=COMMAND_WORDS, max_size=COMMAND_WORDS))
+@settings(deadline=None)
 def test_any_registers_are_some_block(block: list[int]) -> None:
     asked = Orders().take(Command.read(block))
     assert all(len(request.part_id) <= 32 for request in asked if isinstance(request, Trigger))

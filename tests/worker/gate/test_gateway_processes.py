@@ -80,7 +80,7 @@ def ready(port: int) -> str:
 
 def write_gate(path: Path, *, url: str, line: str, modbus: int, metrics: int) -> Path:
     path.write_text(
-        f'line = "{line}"\nredis = "{url}"\nwindow_ms = 20000\nlease_ms = 2000\nmetrics = "127.0.0.1:{metrics}"\n'
+        f'line = "{line}"\nredis = "{url}"\nwindow_ms = 20000\nlease_ms = 5000\nmetrics = "127.0.0.1:{metrics}"\n'
         f'views = [{{camera = "top"}}, {{camera = "side"}}]\nmodbus = {{address = "127.0.0.1:{modbus}"}}\n',
         encoding="utf-8",
     )

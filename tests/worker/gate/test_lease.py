@@ -60,7 +60,7 @@ def test_redis_s_clock_comes_with_it_and_is_never_behind(redis_url: str, line: s
 def test_the_loser_stands_by_without_a_link_and_takes_over_when_the_first_leaves(redis_url: str, line: str) -> None:
     with standing(redis_url, line, "g1") as first:
         first.is_in_step()
-        with standing(redis_url, line, "g2", lease_ms=300) as second:
+        with standing(redis_url, line, "g2") as second:
             assert eventually(lambda: second.gateway.holder == "g1")
             assert not second.links
             first.leave()

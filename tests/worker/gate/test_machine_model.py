@@ -94,7 +94,7 @@ class GateModel(RuleBasedStateMachine):
         self.machine = Machine(rules(part_distance=2))
         self.now_us = 1_000_000
         self.number = 100
-        self.used: list[int] = []  # the last numbers that came or were skipped
+        self.last: tuple[int, int] | None = None  # the last trigger's number and time
         self.parts: list[ModelPart] = []
         self.results: list[PartResult] = []
         self.current: dict[str, str] = {}
@@ -153,24 +153,22 @@ class GateModel(RuleBasedStateMachine):
     @rule(on=st.sampled_from([1, 1, 1, 2, 4]))
     def a_part_comes(self, on: int) -> None:
         self.number += on
-        skipped = on - 1 if on <= 4 and self.used else 0
-        follows = on <= 4 or not self.used
+        follows = on <= 4 or self.last is None
         status = self.machine.status(0)
         in_service = status.online and status.synchronised and not status.fault
         clean = in_service and follows and status.challenge is not Challenge.AWAITED
         if not follows:
             self.lose()
-        self.used += [self.number - back for back in range(skipped, -1, -1)]
-        self.used = self.used[-16:] if follows else [self.number]
+        self.last = self.number, self.now_us
         self.ask(Trigger(self.number, ""))
         row = self.losses if status.online else -1
         self.parts.append(ModelPart(self.number, self.now_us, clean, row))
 
-    @precondition(lambda self: self.used)
-    @rule(back=st.integers(0, 15))
-    def a_trigger_comes_again(self, back: int) -> None:
+    @precondition(lambda self: self.last is not None and self.now_us - self.last[1] <= 2_000_000)
+    @rule()
+    def a_trigger_comes_again(self) -> None:
         before = self.machine.counts["triggers"]
-        self.ask(Trigger(self.used[-1 - back % len(self.used)], ""))
+        self.ask(Trigger(self.number, ""))
         assert self.machine.counts["triggers"] == before
 
     @rule(camera=st.sampled_from(CAMERAS), back=st.integers(0, 5), quirk=MOSTLY_NONE)
@@ -249,7 +247,7 @@ class GateModel(RuleBasedStateMachine):
         self.asked_to_synchronise = True
         for part in self.under_way():
             self.take(part, opens=False)
-        self.used = []
+        self.last = None
 
     @rule(trouble=st.sampled_from(TROUBLES))
     def there_is_trouble(self, trouble: str) -> None:
@@ -261,7 +259,6 @@ class GateModel(RuleBasedStateMachine):
             case "link":
                 self.ask(LinkDown("no answer"))
                 self.lose()
-                self.used = self.used[-1:]
             case "jump":
                 self.a_part_comes(50)
             case "challenge":

@@ -92,6 +92,15 @@ def test_a_challenge_part_that_nobody_judged_has_failed() -> None:
     assert (gate.status.challenge, gate.status.fault) == (Challenge.FAILED, True)
 
 
+def test_a_simulated_defect_passes_no_challenge() -> None:
+    gate = Driven()
+    gate.ask(StartChallenge())
+    gate.trigger(1)
+    gate.see("top", 1, passed=False, simulated=True)
+    gate.see("side", 1)
+    assert (gate.last.opens, gate.status.challenge) == (False, Challenge.FAILED)
+
+
 def test_a_challenge_may_be_passed_out_of_step() -> None:
     gate = Driven(in_step=False)
     gate.ask(StartChallenge())

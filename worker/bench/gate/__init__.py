@@ -7,7 +7,7 @@ In the order of the flow:
 - `worker`    judges them without a network
 - `forger`    writes what nobody judged
 - `plc`       polls the gateway; its logic is `program`, its side of the ring `results`
-- `rig`       all of these processes
+- `rig`       all of these processes; those of Python's own making are `children`
 - `blows`     kills and stops them
 - `evidence`  what stream and logs say of each part
 - `oracle`    who had to open, found without the gate

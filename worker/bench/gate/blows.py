@@ -9,7 +9,7 @@ from itertools import count
 
 from worker.bench.gate.oracle import Outage, Until
 from worker.bench.gate.plan import CAMERAS, PERIOD_MS, Blow, Plan, What
-from worker.bench.gate.rig import GateRig, worker_name
+from worker.bench.gate.rig import PLC, GateRig, worker_name
 
 LATER_NS = 50_000_000
 
@@ -94,10 +94,10 @@ class Blows:
         self._later(blow, back)
 
     def _plc(self, blow: Blow) -> None:
-        if not self._rig.running("plc"):
+        if not self._rig.children.running(PLC):
             return
         began_ns = time.time_ns()
-        self._rig.kill("plc")
+        self._rig.children.kill(PLC)
 
         def back() -> None:
             self._rig.start_plc()
@@ -107,11 +107,11 @@ class Blows:
 
     def _stall(self, blow: Blow) -> None:
         began_ns = time.time_ns()
-        if not self._rig.stop("plc"):
+        if not self._rig.children.stop(PLC):
             return
 
         def back() -> None:
-            self._rig.go_on("plc")  # it may have been restarted meanwhile
+            self._rig.children.go_on(PLC)  # it may have been restarted meanwhile
             self._note(blow, began_ns, Until.MOMENT)
 
         self._later(blow, back)
@@ -119,18 +119,18 @@ class Blows:
     def _camera(self, blow: Blow) -> None:
         """No outage: a part that was not seen has no PASS, and a new session is for the gateway to notice."""
         view = list(CAMERAS)[blow.which]
-        if self._rig.running(CAMERAS[view]):
-            self._rig.kill(CAMERAS[view])
+        if self._rig.children.running(CAMERAS[view]):
+            self._rig.children.kill(CAMERAS[view])
             self._rig.start_camera(view)
             self.dealt[blow.what.value] += 1
 
     def _kill_worker(self, blow: Blow) -> None:
         name = worker_name(blow.which)
-        if self._rig.running(name):
-            self._rig.kill(name)  # `mend` starts another one, if there is a Redis for it to start with
+        if self._rig.children.running(name):
+            self._rig.children.kill(name)  # `mend` starts another one, if there is a Redis for it to start with
             self.dealt[blow.what.value] += 1
 
     def _stop_worker(self, blow: Blow) -> None:
         name = worker_name(blow.which)
-        if self._rig.stop(name):
-            self._later(blow, lambda: self._rig.go_on(name))
+        if self._rig.children.stop(name):
+            self._later(blow, lambda: self._rig.children.go_on(name))

@@ -22,6 +22,7 @@ LONG_BUDGET_MS = 3000.0  # a verdict that comes too late for the part is still v
 GOOD, BAD = (0, 128), (128, 256)  # of a frame's pixels: the null engine's threshold lies between
 LEAST_PARTS = 200
 CALM = 25  # parts at the start
+FORGED_EVERY = 25  # parts
 PARTS_A_BLOW = 400  # so many for each blow that stops the line for a moment
 PARTS_A_STRETCH = 1500  # so many for each stretch in which results are not taken as they should be
 SILENT_PARTS, BLIND_PARTS = 40, 24  # more than the ring holds
@@ -163,7 +164,7 @@ def make_plan(parts: int, seed: int) -> Plan:
     rng = random.Random(seed)  # noqa: S311 - parts and blows need no secrecy
     forgeries = cycle(rng.sample(list(Forgery), len(Forgery)))
     drawn = [_part(number, rng) for number in range(parts)]
-    for number in range(CALM + rng.randrange(20), parts, max(10, min(60, parts // 16))):
+    for number in range(CALM + rng.randrange(FORGED_EVERY), parts, FORGED_EVERY):
         drawn[number] = _forged(number, next(forgeries), rng)
     for number, bad in ((15, True), (parts // 2, True), (parts * 3 // 4, False)):
         levels = BAD if bad else GOOD  # the last one is not seen to be bad: a fault, until a person resets it

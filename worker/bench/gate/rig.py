@@ -1,24 +1,20 @@
 """The plant of `sightline bench gate`: Redis, cameras, workers, gateway and PLC, each a process that can be hit."""
 
 import json
-import multiprocessing
-import os
-import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from worker.bench.gate.camera import Start, camera_settings, run_camera
+from worker.bench.gate.children import Children
 from worker.bench.gate.plan import CAMERAS, DISTANCE, LINE, WINDOW_MS
 from worker.bench.gate.plc import LinkLost, Registers, run_plc
-from worker.demo.processes import Processes, free_ports, signals_put_off
+from worker.demo.processes import Processes, free_ports
 from worker.errors import WorkerError
 from worker.line import LineKeys, connect, redis_errors
 
-GATEWAY = "gateway"
+PLC = "plc"
 WORKERS = 2
 HOST = "127.0.0.1"
 START_S = 60.0
@@ -36,6 +32,7 @@ class GateRig:
         seed: of the plan.
 
     Attributes:
+        children: cameras, workers and PLC, by name.
         url: of Redis.
         plc_log: what the PLC saw and did.
         start_ns: when part 0 crosses the light barrier, since the epoch.
@@ -45,12 +42,12 @@ class GateRig:
         self._folder, self._parts, self._seed = folder, parts, seed
         self._redis_port, self._modbus_port, *ends = free_ports(2 + 2 * len(CAMERAS))
         self._ends = dict(zip(CAMERAS, zip(ends[::2], ends[1::2], strict=True), strict=True))
-        self._processes = Processes(folder)
-        self._context = multiprocessing.get_context("spawn")
-        ready = {view: self._context.Event() for view in CAMERAS}
-        self._start = Start(self._context.Value("q", 0), ready, WORKERS)
-        self._children: dict[str, BaseProcess] = {}
-        self._names: dict[int, str] = {}
+        self._processes, self.children = Processes(folder), Children()
+        spawning = self.children.spawning
+        self._start = Start(spawning.Value("q", 0), {view: spawning.Event() for view in CAMERAS}, WORKERS)
+        self._workers: dict[int, str] = {}
+        self._gateway = ""
+        self._gateways = 0
         self.url = f"redis://{HOST}:{self._redis_port}/0"
         self.plc_log = folder / "plc.jsonl"
         self.redis_up = False
@@ -65,8 +62,7 @@ class GateRig:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in list(self._children):
-            self.kill(name)
+        self.children.kill_all()
         self._processes.__exit__(None, None, None)
 
     def _begin(self) -> None:
@@ -84,73 +80,46 @@ class GateRig:
         self.start_ns = self._start.ns.value = time.time_ns() + int(LEAD_S * 1e9)
         self.start_plc()
 
-    # -- processes that are forked off or spawned --------------------------------------------------------------------
-
-    def running(self, name: str) -> bool:
-        """Whether it was started and has not ended."""
-        return name in self._children and self._children[name].is_alive()
+    # -- PLC, cameras and workers ------------------------------------------------------------------------------------
 
     def start_plc(self) -> None:
         """A PLC that knows nothing of the time before."""
         arguments = (HOST, self._modbus_port, self.plc_log, self._parts, self._seed, self.start_ns)
-        self._spawn("plc", run_plc, *arguments)
+        self.children.spawn(PLC, run_plc, *arguments)
 
     def start_camera(self, view: str) -> None:
         """The camera of a view, with a session of its own."""
         work, live = (f"tcp://{HOST}:{port}" for port in self._ends[view])
         settings = camera_settings(view, work=work, live=live, state=self._folder / view)
-        self._spawn(CAMERAS[view], run_camera, view, settings, self._parts, self._seed, self._start)
+        self.children.spawn(CAMERAS[view], run_camera, view, settings, self._parts, self._seed, self._start)
 
     def start_worker(self, number: int) -> None:
-        """A null worker, under a name that no other had."""
-        self._names[number] = f"w{number + 1}-{uuid.uuid4().hex[:8]}"
+        """A null worker, under a name that no other had; it ends by itself if there is no Redis."""
+        name = self._workers[number] = f"w{number + 1}-{uuid.uuid4().hex[:8]}"
         ends = {CAMERAS[view]: f"tcp://{HOST}:{work}" for view, (work, _) in self._ends.items()}
-        context = multiprocessing.get_context(
-            "forkserver"
-        )  # with the imports behind it: up within tens of milliseconds
-        context.set_forkserver_preload(["worker.bench.gate.worker"])
-        process = context.Process(target=_run_worker, args=(self._names[number], self.url, ends), daemon=True)
-        with signals_put_off():
-            process.start()
-        self._children[worker_name(number)] = process
+        self.children.fork(worker_name(number), "worker.bench.gate.worker", _run_worker, name, self.url, ends)
 
-    def _spawn(self, name: str, run: Callable[..., None], *arguments: object) -> None:
-        process = self._context.Process(target=run, args=arguments, daemon=True)
-        with signals_put_off():
-            process.start()
-        self._children[name] = process
+    def mend(self) -> None:
+        """Starts workers again that were killed."""
+        for number in range(WORKERS):
+            if self.redis_up and not self.children.running(worker_name(number)):
+                self.start_worker(number)
 
-    def kill(self, name: str) -> None:
-        """Ends a process as a power cut does, also one that was stopped."""
-        process = self._children.pop(name)
-        process.kill()
-        process.join()
+    def workers_here(self) -> bool:
+        """Whether all workers are up, by their heartbeat."""
+        client = connect(self.url, timeout_s=5.0)
+        with redis_errors(self.url):
+            here = all(client.exists(LineKeys(LINE).worker(name)) for name in self._workers.values())
+        client.close()
+        return here
 
-    def stop(self, name: str) -> bool:
-        """Stops a process where it stands. Returns whether it runs at all."""
-        return self._signal(name, signal.SIGSTOP)
-
-    def go_on(self, name: str) -> bool:
-        """Lets it go on."""
-        return self._signal(name, signal.SIGCONT)
-
-    def _signal(self, name: str, number: int) -> bool:
-        process = self._children.get(name)
-        if process is None or process.pid is None or not process.is_alive():
-            return False
-        os.kill(process.pid, number)
-        return True
-
-    def mend(self) -> int:
-        """Starts workers again that have ended: one does so without Redis. Returns how many."""
-        dead = [number for number in range(WORKERS) if self.redis_up and not self.running(worker_name(number))]
-        for number in dead:
-            self.start_worker(number)
-        return len(dead)
-
-    def exit_code(self, name: str) -> int | None:
-        """Of a process that has ended by itself; None: it goes on, or was killed here."""
-        return self._children[name].exitcode if name in self._children else None
+    def _await_workers(self) -> None:
+        """The first ones take their time: somebody must have all imports behind it."""
+        ends = time.monotonic() + START_S
+        while not self.workers_here():
+            if time.monotonic() > ends:
+                raise WorkerError("the workers do not come")
+            time.sleep(LOOK_S)
 
     # -- Redis and gateway -------------------------------------------------------------------------------------------
 
@@ -165,34 +134,20 @@ class GateRig:
         self._processes.kill("redis")
 
     def start_gateway(self) -> None:
-        """Starts `sightline gate`; it isn't there at once."""
+        """Starts `sightline gate`, with a log of its own; it isn't there at once."""
         config = self._folder / "gate.toml"
         config.write_text(self._gate_toml(), encoding="utf-8")
-        self._processes.sightline(GATEWAY, "gate", "--config", str(config))
+        self._gateways += 1
+        self._gateway = f"gateway-{self._gateways}"
+        self._processes.sightline(self._gateway, "gate", "--config", str(config))
 
     def kill_gateway(self) -> None:
         """Ends it as a power cut does: nobody gives its lease back."""
-        self._processes.kill(GATEWAY)
+        self._processes.kill(self._gateway)
 
     def expect_alive(self) -> None:
         """Raises `WorkerError` if the gateway has ended by itself."""
-        self._processes.expect_alive(GATEWAY)
-
-    def workers_here(self) -> bool:
-        """Whether all workers are up, by their heartbeat."""
-        client = connect(self.url, timeout_s=5.0)
-        with redis_errors(self.url):
-            here = all(client.exists(LineKeys(LINE).worker(name)) for name in self._names.values())
-        client.close()
-        return here
-
-    def _await_workers(self) -> None:
-        """The first ones take their time: a process that has all imports behind it must be there first."""
-        ends = time.monotonic() + START_S
-        while not self.workers_here():
-            if time.monotonic() > ends:
-                raise WorkerError("the workers do not come")
-            time.sleep(LOOK_S)
+        self._processes.expect_alive(self._gateway)
 
     def gateway_here(self) -> bool:
         """Whether the gateway listens."""
@@ -212,7 +167,7 @@ class GateRig:
             except LinkLost:
                 registers.drop()
             if time.monotonic() > ends:
-                raise WorkerError(f"the gateway does not come: {self._processes.last_words(GATEWAY)}")
+                raise WorkerError(f"the gateway does not come: {self._processes.last_words(self._gateway)}")
             time.sleep(LOOK_S)
         registers.drop()
 
