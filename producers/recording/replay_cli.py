@@ -31,6 +31,9 @@ def replay(
     live: Annotated[str, typer.Option(help="Endpoint that viewers dial.")] = "tcp://127.0.0.1:5566",
     key: Annotated[Path | None, typer.Option(help="As of sightline camera.", envvar="SIGHTLINE_KEY")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="As of sightline camera.")] = False,
+    wait_s: Annotated[
+        float, typer.Option(min=0, help="Wait so long at the beginning until each camera has a worker.")
+    ] = 10.0,
     drain_s: Annotated[float, typer.Option(min=0, help="Seconds to wait at the end without a verdict.")] = 60.0,
     state: Annotated[Path | None, typer.Option(help="As of sightline camera, but a folder of replay's own.")] = None,
     to_dataset: Annotated[
@@ -65,7 +68,7 @@ def replay(
         return _write_dataset(chosen, to_dataset, total=sum(counts.values()))
     settings = _publishers(sorted(counts), work=work, live=live, key=key, insecure=insecure, state=state)
     total = None if loop or since or until or only else sum(counts.values())
-    return run(chosen, settings, total=total, drain_s=drain_s)
+    return run(chosen, settings, total=total, wait_s=wait_s, drain_s=drain_s)
 
 
 def select(

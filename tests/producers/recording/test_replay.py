@@ -132,7 +132,7 @@ def _run(replay: Replay, settings: PublisherSettings) -> ExitCode:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(daemon, "stop_requested", never)
-        return daemon.run(replay, [settings], total=None, drain_s=5)
+        return daemon.run(replay, [settings], total=None, wait_s=5, drain_s=5)
 
 
 def test_ports_count_up_for_further_cameras() -> None:
