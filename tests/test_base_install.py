@@ -96,6 +96,15 @@ def test_subscribe_audit_and_readers_run_on_the_base_install(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("command", [["recordings", "list"], ["replay"]])
+def test_what_needs_mcap_says_how_to_get_it(base: Path, command: list[str]) -> None:
+    done = run(base, "sightline", *command, "recording.mcap")
+    assert done.returncode == 2
+    assert "sightline[record]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", [["train", "."], ["worker", "--config", "deploy/worker.toml"], ["demo"]])
 def test_what_needs_torch_says_how_to_get_it(base: Path, command: list[str], tmp_path: Path) -> None:
     arguments = [*command, "--out", str(tmp_path / "o")] if command[0] != "worker" else command

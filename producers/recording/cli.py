@@ -25,10 +25,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a file, on
 
 def list(place: Place, as_json: AsJson = False) -> int:  # noqa: A001 - named as it is typed
     """List recordings: cameras, frames, verdicts, when, and whether each was closed in order."""
-    from producers.recording.examine import examine
     from producers.recording.folder import files_of
 
-    return _show([examine(path, thoroughly=False) for path in files_of(place)], as_json=as_json)
+    return _show([_examined(path, place, thoroughly=False) for path in files_of(place)], as_json=as_json)
 
 
 def check(place: Place, as_json: AsJson = False) -> int:
@@ -37,12 +36,11 @@ def check(place: Place, as_json: AsJson = False) -> int:
     Exit code 1 if one was cut off or anything in it can't be read; `sightline recordings repair` saves the rest. Seqs
     that are in no recording are counted, and are no damage: nobody recorded them.
     """
-    from producers.recording.examine import examine
     from producers.recording.folder import files_of
 
     console = Console(stderr=True)
     paths = track(files_of(place), "reading", console=console, disable=not console.is_terminal)
-    reports = [examine(path, thoroughly=True) for path in paths]
+    reports = [_examined(path, place, thoroughly=True) for path in paths]
     _show(reports, as_json=as_json)
     return ExitCode.OK if all(report.sound for report in reports) else ExitCode.NO
 
@@ -65,6 +63,19 @@ def repair(
     saved, report = repair_file(file, keep=keep)
     print(f"{file}: {saved} messages saved, {report.bytes} of {before.bytes} bytes")
     return ExitCode.OK
+
+
+def _examined(path: Path, place: Path, *, thoroughly: bool) -> "FileReport":
+    """What a file is like; one of many that can't be read at all is reported like the others."""
+    from producers.errors import RecordingError
+    from producers.recording.examine import FileReport, examine
+
+    try:
+        return examine(path, thoroughly=thoroughly)
+    except RecordingError as error:
+        if path == place:
+            raise
+        return FileReport(str(path), path.stat().st_size, whole=False, damaged=1, problems=[str(error)])
 
 
 def _show(reports: "Sequence[FileReport]", *, as_json: bool) -> int:

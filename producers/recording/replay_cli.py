@@ -45,7 +45,8 @@ def replay(
     """Publish a recording's frames again: the same bytes and headers, in their original timing.
 
     Every frame is marked simulated, belongs to a new session, and names the recorded frame as its original. It has no
-    budget unless --keep-budget is given. Several cameras have an endpoint each: the second one's port is two higher.
+    budget unless --keep-budget is given. What was recorded without pixels is left out. Several cameras have an endpoint
+    each: the second one's port is two higher.
 
     The endpoints are not those of a camera, so that no worker of the line takes these frames by accident. Give the
     replay a worker whose settings name another line, and these endpoints.
