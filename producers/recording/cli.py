@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 HELP = "Recordings: what is in them, whether they are whole, and making them whole again."
 
+WIDTH = 160  # characters
+
 Place = Annotated[Path, typer.Argument(help="A recording, NAME.mcap, or a folder of them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a file, one a line.")]
 
@@ -92,7 +94,8 @@ def _show(reports: "Sequence[FileReport]", *, as_json: bool) -> int:
         table.add_column(name)
     for report in reports:
         table.add_row(*_row(report))
-    Console(soft_wrap=True, highlight=False).print(table)
+    width = None if sys.stdout.isatty() else WIDTH  # whoever reads it from a file wants whole names
+    Console(highlight=False, width=width).print(table)
     for report in reports:
         for problem in report.problems:
             print(problem, file=sys.stderr)

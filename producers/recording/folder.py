@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from producers.errors import RecordingError, SettingsError
-from producers.recording.reading import ALL, RecordedMessage, Tell, Wanted, read_messages
+from producers.recording.message import ALL, RecordedMessage, Wanted
+from producers.recording.reading import Tell, read_messages
 from producers.recording.settings import SUFFIX
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600}

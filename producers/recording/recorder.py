@@ -15,7 +15,7 @@ from types import TracebackType
 import structlog
 
 from producers.frame import Frame, FrameHeader, FrameTag, Payload
-from producers.recording.file import Topic
+from producers.recording.message import Topic
 from producers.recording.rotation import Rotation
 from producers.recording.settings import RecordingSettings
 

@@ -92,7 +92,7 @@ def select(
     from producers.errors import RecordingError, SettingsError
     from producers.recording.examine import examine
     from producers.recording.judged import said_of
-    from producers.recording.reading import PICTURES, Wanted
+    from producers.recording.message import PICTURES, Wanted
     from producers.recording.replay import Replay, speed_of
 
     if only not in (None, "pass", "fail"):

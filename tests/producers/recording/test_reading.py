@@ -9,7 +9,8 @@ from producers.errors import RecordingError
 from producers.recording.cli import check
 from producers.recording.examine import examine, repair
 from producers.recording.folder import Recording, files_of, moment_ns
-from producers.recording.reading import RecordedMessage, read_messages
+from producers.recording.message import RecordedMessage
+from producers.recording.reading import read_messages
 from tests.producers.recording.frames import START_NS, STEP_NS, frame, header_of, read, record
 
 FRAMES = [frame(seq) for seq in range(40)]

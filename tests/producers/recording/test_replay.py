@@ -13,9 +13,8 @@ from producers.errors import RecordingError, SettingsError
 from producers.frame import FrameHeader
 from producers.recording import daemon
 from producers.recording.daemon import endpoints
-from producers.recording.file import Topic
 from producers.recording.folder import Recording
-from producers.recording.reading import PICTURES, Wanted
+from producers.recording.message import PICTURES, Topic, Wanted
 from producers.recording.recorder import Note, Recorder
 from producers.recording.replay import Replay, speed_of
 from producers.recording.replay_cli import select
