@@ -38,7 +38,8 @@ class Region:
 def regions(grid: Grid, *, threshold: float, box: Box) -> list[Region]:
     """Connected areas (8 neighbours) of `grid` above `threshold`, highest peak first.
 
-    A grid whose score is above the threshold has at least one region.
+    A grid whose score is above the threshold has at least one region. Each is at least a pixel, also where cells are
+    smaller than that.
 
     Args:
         grid: `(h, w)` float32.
@@ -52,11 +53,16 @@ def regions(grid: Grid, *, threshold: float, box: Box) -> list[Region]:
     found = []
     for label in range(1, count):
         left, top, w, h, area = (int(v) for v in stats[label])
-        x0, y0 = round(box[0] + left * cell_w), round(box[1] + top * cell_h)
-        x1, y1 = round(box[0] + (left + w) * cell_w), round(box[1] + (top + h) * cell_h)
+        (x, across), (y, down) = _side(box[0], left, w, cell_w), _side(box[1], top, h, cell_h)
         peak = float(grid[labels == label].max())
-        found.append(Region(box=(x0, y0, x1 - x0, y1 - y0), area=round(area * cell_w * cell_h), peak=peak))
+        found.append(Region(box=(x, y, across, down), area=max(1, round(area * cell_w * cell_h)), peak=peak))
     return sorted(found, key=lambda region: -region.peak)
+
+
+def _side(start: float, first: int, cells: int, cell: float) -> tuple[int, int]:
+    """Where some cells of a row begin, and how far they reach: to whole pixels, or the one that they lie in."""
+    low, high = round(start + first * cell), round(start + (first + cells) * cell)
+    return (low, high - low) if high > low else (int(start + first * cell), 1)
 
 
 @lru_cache(maxsize=64)

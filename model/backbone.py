@@ -1,17 +1,17 @@
-"""The frozen trunk: a torchvision ResNet, cut after the last level that is used."""
+"""The frozen trunk: a ResNet, cut after the last level that is used."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from model.errors import DataError
+from model.resnet import LAYERS, convolution, residual_layers
 
 BackboneName = Literal["resnet18", "resnet50", "resnet101", "wide_resnet50_2"]
-BACKBONES: tuple[BackboneName, ...] = ("resnet18", "resnet50", "resnet101", "wide_resnet50_2")
+BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
 OWN_WEIGHTS = Path(__file__).parent / "weights"
 """`NAME.safetensors` for each backbone that we have pretrained ourselves, with a card beside it."""
 
@@ -19,12 +19,13 @@ OWN_WEIGHTS = Path(__file__).parent / "weights"
 class Backbone(nn.Module):
     """Frozen feature pyramid. Level i has stride 2^(i + 1): 8 for level 2, 16 for level 3."""
 
-    def __init__(self, resnet: models.ResNet, levels: Sequence[int]) -> None:
+    def __init__(self, name: BackboneName, levels: Sequence[int]) -> None:
         super().__init__()
         self.levels = tuple(levels)
-        self.conv1, self.bn1, self.relu, self.maxpool = resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool
-        for level in range(1, max(levels) + 1):
-            setattr(self, f"layer{level}", getattr(resnet, f"layer{level}"))
+        self.conv1, self.bn1 = convolution(3, 64, 7, stride=2), nn.BatchNorm2d(64)
+        self.relu, self.maxpool = nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1)
+        for level, layer in enumerate(residual_layers(name)[: max(levels)], 1):
+            setattr(self, f"layer{level}", layer)
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Backbone":  # noqa: ARG002 - the answer is always no
@@ -58,11 +59,11 @@ def build_backbone(name: str, *, levels: Sequence[int] = (2, 3), weights: str = 
     """
     if name not in BACKBONES:
         raise DataError(f"unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}")
-    if not levels or not set(levels) <= {1, 2, 3}:
+    if not levels or not set(levels) <= set(range(1, LAYERS + 1)):
         raise DataError(f"levels {tuple(levels)} can't be had: choose some of 1, 2, 3")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = Backbone(getattr(models, name)(weights=None), levels)
+        backbone = Backbone(name, levels)
     if weights in ("random", "none"):
         return backbone
     weights = choose_weights(name, weights)
@@ -86,7 +87,7 @@ def choose_weights(name: str, weights: str) -> str:
     """
     if weights != "auto" or name not in BACKBONES:
         return weights
-    url = models.get_model_weights(name)["IMAGENET1K_V1"].url
+    url = _torchvisions(name).url
     if (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file():
         return "imagenet"
     _own(name)
@@ -110,10 +111,15 @@ def _own(name: str) -> Path:
     return path
 
 
+def _torchvisions(name: BackboneName) -> Any:
+    from torchvision import models  # it takes longer to import than torch, and only training asks for it
+
+    return models.get_model_weights(name)["IMAGENET1K_V1"]
+
+
 def _download(name: BackboneName) -> dict[str, Tensor]:
-    weights = models.get_model_weights(name)["IMAGENET1K_V1"]
     try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        state: dict[str, Tensor] = _torchvisions(name).get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (
         Exception
     ) as error:  # no network, a damaged file in the cache, or one that holds code: all the same to a user

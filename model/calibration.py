@@ -8,10 +8,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
-from scipy.stats import beta
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from model.errors import DataError
+
+KEPT_SCORES = 1000
+"""Scores that a bundle keeps at most: enough to notice later that the line's have moved."""
 
 
 class Calibration(BaseModel):
@@ -27,6 +29,8 @@ class Calibration(BaseModel):
         false_reject_rate: a, the largest chance of rejecting the next exchangeable good part, on average over
             calibration sets.
         false_reject_upper_95: with 95 % confidence this very set's rate is below it.
+        scores: of the held-out pictures, ascending, `KEPT_SCORES` at most; empty in bundles that were made before they
+            were kept.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -39,6 +43,14 @@ class Calibration(BaseModel):
     rank: int
     false_reject_rate: float
     false_reject_upper_95: float
+    scores: tuple[float, ...] = Field(default=(), max_length=KEPT_SCORES)
+
+    @field_validator("scores")
+    @classmethod
+    def _ascending(cls, scores: tuple[float, ...]) -> tuple[float, ...]:
+        if list(scores) != sorted(scores):
+            raise ValueError("the calibration scores must ascend")
+        return scores
 
     @model_validator(mode="after")
     def _threshold_above_median(self) -> "Calibration":
@@ -95,6 +107,8 @@ def calibrate(scores: Sequence[float], *, rejected: int = 0, false_reject_rate: 
         DataError: n is too small for the rate, too many are rejected anyway, a score is not finite, or the scores are
             all alike.
     """
+    from scipy.special import betaincinv  # a worker reads calibrations and makes none: it starts sooner without
+
     n = len(scores) + rejected
     rate, rank = rate_and_rank(n, false_reject_rate)
     if not np.isfinite(scores).all():
@@ -114,5 +128,12 @@ def calibrate(scores: Sequence[float], *, rejected: int = 0, false_reject_rate: 
         images=n,
         rank=rank,
         false_reject_rate=rate,
-        false_reject_upper_95=float(beta.ppf(0.95, n + 1 - rank, rank)),
+        false_reject_upper_95=float(betaincinv(n + 1 - rank, rank, 0.95)),
+        scores=tuple(sorted(_thinned(scores))),
     )
+
+
+def _thinned(scores: Sequence[float]) -> list[float]:
+    """`KEPT_SCORES` of them at most, picked by their place alone: what is kept is as exchangeable as all of them."""
+    step = max(1.0, len(scores) / KEPT_SCORES)
+    return [float(scores[int(place * step)]) for place in range(min(len(scores), KEPT_SCORES))]

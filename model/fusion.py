@@ -13,9 +13,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from model.backbone import Backbone
+from model.resnet import BasicBlock, Bottleneck
 from model.simplenet import Head, SimpleNet, anomaly_map, combine
 
 
@@ -142,16 +142,14 @@ def fuse_head(network: SimpleNet) -> FusedHead | UnfusedHead:
 
 def level_channels(backbone: Backbone, level: int) -> int:
     """How many channels a level has."""
-    last = getattr(backbone, f"layer{level}")[-1]
-    final = last.conv3 if isinstance(last, Bottleneck) else last.conv2
-    return cast(int, final.out_channels)
+    return cast(int, getattr(backbone, f"layer{level}")[-1].out_channels)
 
 
 def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, *, relu: bool, std: Sequence[float] | None = None) -> Convolution:
     """A convolution and the batch norm behind it as one, in float64.
 
     Args:
-        conv: without bias, as torchvision's ResNets have them.
+        conv: without bias, as ResNets have them.
         norm: its running statistics are used.
         relu: whether a ReLU follows.
         std: of the input's channels, if the input shall not be divided by it any more.

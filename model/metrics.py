@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import trapezoid
-from scipy.stats import binomtest
+from scipy.special import betaincinv
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from model.errors import DataError
@@ -86,10 +85,14 @@ def clopper_pearson(failures: int, trials: int, *, confidence: float = 0.95) -> 
     Raises:
         ValueError: `failures` or `confidence` is out of range.
     """
-    if failures == trials == 0:
-        return 0.0, 1.0
-    interval = binomtest(failures, trials).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
+    if not (0 <= failures <= trials and 0 <= confidence <= 1):
+        raise ValueError(
+            f"failures must lie in 0 to {trials} and confidence in 0 to 1, not at {failures} and {confidence:g}"
+        )
+    tail = (1 - confidence) / 2
+    low = 0.0 if failures == 0 else betaincinv(failures, trials - failures + 1, tail)
+    high = 1.0 if failures == trials else betaincinv(failures + 1, trials - failures, 1 - tail)
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def aupro(masks: Masks, maps: Maps, *, limit: float = 0.3) -> float | None:
     fpr, pro = curve
     within = np.searchsorted(fpr, limit, "right")
     x, y = np.append(fpr[:within], limit), np.append(pro[:within], np.interp(limit, fpr, pro))
-    return float(trapezoid(y, x)) / limit
+    return float(np.sum(np.diff(x) * (y[1:] + y[:-1]))) / 2 / limit
 
 
 def pro_curve(

@@ -2,8 +2,16 @@
 
 In the order of the flow:
 
+- `choosing`   which source is meant: a folder, a video, a camera, a stream or a camera program
 - `sources`    folders of pictures; every source is a stream of captures
-- `push`       the other source: a door for camera programs in any language
+- `video`      video files
+- `live_source` cameras and streams: opened anew whenever they are lost
+- `opencv_camera` USB cameras and network streams
+- `newest`     a thread that empties a driver's queue
+- `attribution` which part a picture shows
+- `push`       the other way in: a door for camera programs in any language
+- `shaping`    what is done to a picture before the wire
+- `transform`  where its pixels lie on the sensor
 - `parts`      drawn parts, for the demo
 - `frame`      a frame's header, payload and identity, as they travel
 - `retention`  which frame is where: kept until stored, handed to one worker at a time

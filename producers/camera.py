@@ -3,33 +3,29 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from producers.daemon import ExitCode, stop_requested
-from producers.errors import BadFrame, SettingsError
+from producers.errors import BadFrame
 from producers.gauges import camera_metrics
 from producers.memory import collect_garbage_rarely, keep_freed_memory
 from producers.metrics import parse_address
 from producers.publisher import FramePublisher, PublisherSettings
-from producers.push import SCHEME, PushSource
 from producers.recording.settings import RecordingSettings
 from producers.recording.tape import NoTape, Tape
 from producers.service import ServiceManager
-from producers.sources import Capture, FolderSource, Source
+from producers.sources import Capture, Source
 
 log = structlog.get_logger("camera")
 
 
 def run(
-    source: str,
+    source: Source,
     settings: PublisherSettings,
     *,
-    loop: bool = False,
-    rate: float = 0.0,
     drain_s: float = 60.0,
     metrics: str | None = None,
     record: RecordingSettings | None = None,
@@ -37,10 +33,8 @@ def run(
     """Publishes what a source captures and waits for the verdicts.
 
     Args:
-        source: a folder, one picture, or `push://HOST:PORT` or `push:///path` for a camera program.
+        source: as `producers.choosing` chose it.
         settings: of the publisher.
-        loop: start again after the last picture.
-        rate: pictures a second; 0: as fast as workers take them.
         drain_s: how long to wait at the end without a verdict, before giving up the rest.
         metrics: HOST:PORT for `/metrics`, `/readyz` and `/healthz`; None: nowhere.
         record: where every frame is recorded; None: nowhere.
@@ -50,25 +44,25 @@ def run(
 
     Raises:
         SourceError: nothing to publish.
-        SettingsError: an unsafe endpoint, no address for metrics, no place for a journal, a pace for a camera program.
+        SettingsError: an unsafe endpoint, no address for metrics, no place for a journal, a feature that a camera
+            doesn't take.
         AddressTaken: an endpoint in use.
     """
     keep_freed_memory()
-    chosen = choose_source(source, loop=loop, rate=rate)
     address = parse_address(metrics) if metrics is not None else None
     service = ServiceManager()
     with (
         recording_of(record) as recorder,
         FramePublisher(settings, each_turn=service.beat, record=recorder.published) as publisher,
-        camera_metrics(publisher, address, recorder),
+        camera_metrics(publisher, address, source, recorder),
         stop_requested(publisher.interrupt) as stopping,
     ):
-        ends = {"source": source, "work": settings.work, "live": settings.live, "simulated": settings.simulated}
+        ends = {"source": source.label, "work": settings.work, "live": settings.live, "simulated": settings.simulated}
         log.info("publishing", camera=settings.camera, session=publisher.session, **ends)
         collect_garbage_rarely()
         service.ready()
-        service.status(f"publishes {source} at {settings.work}")
-        _publish_all(publisher, chosen, stopping)
+        service.status(f"publishes {source.label} at {settings.work}")
+        _publish_all(publisher, source, stopping)
         service.stopping()
         service.status("waits for the verdicts of what it captured")
         left = publisher.drain(drain_s)
@@ -94,20 +88,6 @@ def recording_of(settings: RecordingSettings | None) -> Iterator[Tape]:
 
     with Recorder(settings) as recorder:
         yield recorder
-
-
-def choose_source(source: str, *, loop: bool, rate: float) -> Source:
-    """The source that was asked for; no socket opens yet.
-
-    Raises:
-        SourceError: a folder without pictures.
-        SettingsError: a door that other machines can reach, or a pace for a camera program.
-    """
-    if not source.startswith(SCHEME):
-        return FolderSource(Path(source), loop=loop, rate=rate)
-    if loop or rate:
-        raise SettingsError("--loop and --rate are for pictures from a folder: a camera program sets its own pace")
-    return PushSource(source)
 
 
 def _publish_all(publisher: FramePublisher, source: Source, stopping: Callable[[], bool]) -> None:

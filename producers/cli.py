@@ -14,7 +14,8 @@ def camera(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder of pictures (searched below, too), one picture, or push://HOST:PORT, push:///PATH."
+            help="A folder of pictures (searched below, too), one picture, a video file; usb:0 or /dev/video0; "
+            "rtsp://..., http://... (MJPEG); push://HOST:PORT, push:///PATH."
         ),
     ],
     camera: Annotated[str, typer.Option(help="Name of this camera: [a-z0-9_-], at most 32.")],
@@ -27,11 +28,31 @@ def camera(
     ] = "tcp://127.0.0.1:5556",
     rate: Annotated[float, typer.Option(min=0, help="Pictures a second; 0: as fast as workers take them.")] = 0.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start again after the last picture.")] = False,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file: [features] of the camera, [shaping] of its pictures.")
+    ] = None,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE, goes before the file's: exposure_us=800, gain=6, trigger=Line1, ..."),
+    ] = None,
+    roi: Annotated[str | None, typer.Option(help="X,Y,WIDTH,HEIGHT: the part of the picture that is kept.")] = None,
+    rotate: Annotated[int | None, typer.Option(help="Clockwise: 0, 90, 180 or 270.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Makes pictures smaller: 0.5 halves both sides.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of pictures on the wire: raw, png or jpeg.")] = None,
     budget_ms: Annotated[float | None, typer.Option(help="Milliseconds until a verdict is useless.")] = None,
     is_live: Annotated[
-        bool, typer.Option("--live-camera", help="These are no replayed pictures: a PASS may open the gate.")
-    ] = False,
-    policy: Annotated[str, typer.Option(help="When too much is unanswered: block, or drop_oldest.")] = "block",
+        bool | None,
+        typer.Option(
+            "--live-camera/--simulated",
+            help="Whether a PASS may open the gate; by default only of a real camera's pictures.",
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="When too much is unanswered: block, or drop_oldest; by default a real camera drops, all else waits."
+        ),
+    ] = None,
     drain_s: Annotated[float, typer.Option(min=0, help="Seconds to wait at the end without a verdict.")] = 60.0,
     key: Annotated[
         Path | None,
@@ -81,7 +102,9 @@ def camera(
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> int:
-    """Publish a folder of pictures as a camera's frames, and wait until each has its verdict.
+    """Publish a camera's pictures, or a folder's or a video's, and wait until each has its verdict.
+
+    A camera or stream that is lost is opened anew until it is back; --metrics counts the gaps.
 
     push://127.0.0.1:5557 takes frames from a camera program in any language instead, until it is told to stop: each
     message is [header][payload], the header JSON with the keys shape, dtype, color, encoding.
@@ -92,20 +115,27 @@ def camera(
     from pydantic import ValidationError
 
     from producers.camera import run
+    from producers.camera_settings import read_camera_settings
+    from producers.choosing import choose_source
     from producers.errors import SettingsError
     from producers.journal import default_state
     from producers.publisher import PublisherSettings
     from producers.recording.settings import MIB, RecordingSettings
 
     configure_logging(log_level)
+    wishes = read_camera_settings(
+        settings, features=feature or (), roi=roi, rotate=rotate, scale=scale, encoding=encoding
+    )
+    chosen = choose_source(source, loop=loop, rate=rate, features=wishes.features, shaping=wishes.shaping)
     fields = {
         "camera": camera,
         "work": work,
         "live": live,
         "recipe": recipe,
         "budget_ms": budget_ms,
-        "simulated": not is_live,
-        "policy": policy,
+        "simulated": chosen.simulated if is_live is None else not is_live,
+        "policy": policy or chosen.policy,
+        "shaping": wishes.shaping,
         "insecure": insecure,
         "state": state or default_state(),
         "key": key,
@@ -113,7 +143,7 @@ def camera(
         "viewers": viewers,
     }
     try:
-        settings = PublisherSettings.model_validate(fields)
+        known = PublisherSettings.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
@@ -128,7 +158,7 @@ def camera(
         if record
         else None
     )
-    return run(source, settings, loop=loop, rate=rate, drain_s=drain_s, metrics=metrics, record=recording)
+    return run(chosen, known, drain_s=drain_s, metrics=metrics, record=recording)
 
 
 def parts(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from producers.checksum import crc32
 from producers.encoded import encoded_shape
 from producers.errors import BadFrame
+from producers.transform import Transform
 
 MAX_HEADER_BYTES = 4096
 MAX_META_BYTES = 1024
@@ -34,8 +35,6 @@ SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f
 Count = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
 Crc32 = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE, strict=True)]
-Coefficient = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
-AffineRow = tuple[Coefficient, Coefficient, Coefficient]
 
 # OpenCV names a Bayer pattern by its second row, second column; cameras and this protocol by its first row.
 _DEBAYER = {
@@ -174,13 +173,14 @@ class FrameHeader(Picture, FrameTag):
         age_us: microseconds since capture, at sending.
         sent_mono_us: the sender's monotonic clock at sending.
         crc32: zlib's, of the payload as sent.
-        transform: 2 x 3, from this frame's pixels to the sensor's; None: they are the same.
+        transform: 2 x 3, from this frame's pixels to the sensor's, as `producers.transform` has it; None: they are the
+            same.
     """
 
     age_us: Count
     sent_mono_us: Count
     crc32: Crc32
-    transform: tuple[AffineRow, AffineRow] | None = None
+    transform: Transform | None = None
 
     def tag(self, *, recipe: str | None = None) -> FrameTag:
         """The part of the header that outlives the pixels; with the recipe that a worker chose for it, if any."""
@@ -219,9 +219,16 @@ class Frame:
 
 
 def make_frame(
-    tag: FrameTag, image: Image, *, color: Color, meta: dict[str, str] | None = None, copy: bool = True
+    tag: FrameTag,
+    image: Image,
+    *,
+    color: Color,
+    meta: dict[str, str] | None = None,
+    copy: bool = True,
+    transform: Transform | None = None,
+    captured: float | None = None,
 ) -> Frame:
-    """A raw frame from pixels, captured now.
+    """A raw frame from pixels.
 
     Args:
         tag: its identity.
@@ -229,6 +236,8 @@ def make_frame(
         color: order of the channels, or the Bayer pattern.
         meta: free strings, 1 KiB in all.
         copy: whether the pixels are copied; if not, they may not change any more.
+        transform: from these pixels to the sensor's; None: they are the same.
+        captured: monotonic seconds; None: now.
 
     Raises:
         BadFrame: the pixels can't be described by a header.
@@ -239,26 +248,42 @@ def make_frame(
         "dtype": _dtype_name(image.dtype),
         "color": color,
         "meta": meta or {},
+        "transform": transform,
     }
     pixels = np.ascontiguousarray(image).astype(image.dtype.newbyteorder("<"), copy=False)
     if copy or pixels.dtype.kind != "u":  # no frame holds any other kind: it is refused in the same words
-        return _frame(tag, picture, pixels.tobytes())
-    frame = _frame(tag, picture, cast(bytes, pixels.reshape(-1).view(np.uint8).data))
+        return _frame(tag, picture, pixels.tobytes(), captured)
+    frame = _frame(tag, picture, cast(bytes, pixels.reshape(-1).view(np.uint8).data), captured)
     image.flags.writeable = False  # whoever writes to it from here on is told by NumPy
     return frame
 
 
-def frame_of(tag: FrameTag, picture: Picture, payload: bytes) -> Frame:
-    """A frame from a payload that travels on as it is, captured now. It is measured, not decoded.
+def frame_of(
+    tag: FrameTag,
+    picture: Picture,
+    payload: bytes,
+    *,
+    transform: Transform | None = None,
+    captured: float | None = None,
+) -> Frame:
+    """A frame from a payload that travels on as it is. It is measured, not decoded.
+
+    Args:
+        tag: its identity.
+        picture: what the payload is.
+        payload: raw or encoded pixels.
+        transform: from its pixels to the sensor's; None: they are the same.
+        captured: monotonic seconds; None: now.
 
     Raises:
         BadFrame: the payload's size is not the picture's, or the header is too large.
     """
     check_size(picture, payload)
-    return _frame(tag, {name: getattr(picture, name) for name in _PICTURE_FIELDS}, payload)
+    known = {name: getattr(picture, name) for name in _PICTURE_FIELDS}
+    return _frame(tag, {**known, "transform": transform}, payload, captured)
 
 
-def _frame(tag: FrameTag, picture: dict[str, object], payload: bytes) -> Frame:
+def _frame(tag: FrameTag, picture: dict[str, object], payload: bytes, captured: float | None) -> Frame:
     """One validation of the whole header is the only one: it costs more than copying a small picture."""
     stamps = {"age_us": 0, "sent_mono_us": 0, "crc32": crc32(payload)}
     try:
@@ -268,7 +293,7 @@ def _frame(tag: FrameTag, picture: dict[str, object], payload: bytes) -> Frame:
     # The stamps at sending take some more digits. Only meta is long enough for that to matter.
     if header.meta and len(header.to_bytes()) > MAX_HEADER_BYTES - 64:
         raise BadFrame(f"header is larger than {MAX_HEADER_BYTES} bytes: shorten meta")
-    return Frame(tag, header, payload, time.monotonic())
+    return Frame(tag, header, payload, time.monotonic() if captured is None else captured)
 
 
 def frame_again(tag: FrameTag, header: FrameHeader, payload: bytes) -> Frame:
@@ -333,6 +358,19 @@ def decode(header: FrameHeader, payload: Payload) -> Image:
     if header.color in _DEBAYER:
         return cast(Image, cv2.cvtColor(image, _DEBAYER[header.color]))
     return cast(Image, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)) if rgb else image
+
+
+def debayered(image: Image, color: Color) -> tuple[Image, Color]:
+    """A mosaic as `decode` makes a picture of it, `(H, W, 3)` RGB; any other picture as it is. With its colour.
+
+    Raises:
+        BadFrame: a mosaic of 16 bits, which no frame can hold once it is a picture.
+    """
+    if color not in _DEBAYER:
+        return image, color
+    if image.dtype != np.uint8:
+        raise BadFrame("a Bayer mosaic of 16 bits can only be sent as it is, cropped or turned")
+    return cast(Image, cv2.cvtColor(image, _DEBAYER[color])), "rgb"
 
 
 def _raw(header: FrameHeader, payload: Payload) -> Image:

@@ -1,6 +1,6 @@
 """A camera's numbers for Prometheus, read off its publisher when they are asked for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from prometheus_client import Metric
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from producers.metrics import serve_metrics
 from producers.publisher import FramePublisher
 from producers.recording.tape import NoTape, Tape
+from producers.sources import Source
 
 COUNTERS = {
     "captured": "Frames captured: each was given a seq.",
@@ -36,13 +37,28 @@ RECORDING = {
     "dropped": "Frames that the recording lacks, because the disk was full or slow.",
     "failures": "Times the disk refused what was recorded.",
 }
+SOURCE_COUNTERS = {
+    "source_outages": "Times a camera or stream was lost after it had sent pictures.",
+    "source_outage_seconds": "Seconds without pictures because of that.",
+    "source_skipped": "Pictures of a camera without a trigger that a newer one took the place of.",
+    "source_incomplete": "Pictures that came incomplete or not at all: bad_frame.",
+}
+SOURCE_GAUGES = {
+    "source_up": "Whether the camera or stream sends pictures.",
+}
 
 
 class PublisherCollector(Collector):
-    """Every outcome of a frame as a number, named `sightline_camera_*`, labelled with the camera."""
+    """Every outcome of a frame as a number, named `sightline_camera_*`, labelled with the camera.
 
-    def __init__(self, publisher: FramePublisher, tape: Tape | None = None) -> None:
-        self._publisher, self._tape = publisher, tape or NoTape()
+    Args:
+        publisher: whose frames they are.
+        source: where they come from; a real camera has numbers of its own.
+        tape: what records them; None: nothing does.
+    """
+
+    def __init__(self, publisher: FramePublisher, source: Source | None = None, tape: Tape | None = None) -> None:
+        self._publisher, self._source, self._tape = publisher, source, tape or NoTape()
 
     def collect(self) -> Iterable[Metric]:
         """The numbers as they are now. Any thread."""
@@ -61,9 +77,16 @@ class PublisherCollector(Collector):
             texts = {f"recording_{name}": text for name, text in RECORDING.items()}
             named = {f"recording_{name}": value for name, value in recorded.items()}
             yield from self._families(CounterMetricFamily, texts, named)
+        if self._source is not None:
+            counted = self._source.load()
+            yield from self._families(CounterMetricFamily, _those_in(counted, SOURCE_COUNTERS), counted)
+            yield from self._families(GaugeMetricFamily, _those_in(counted, SOURCE_GAUGES), counted)
 
     def _families(
-        self, kind: type[CounterMetricFamily] | type[GaugeMetricFamily], texts: dict[str, str], values: dict[str, int]
+        self,
+        kind: type[CounterMetricFamily] | type[GaugeMetricFamily],
+        texts: Mapping[str, str],
+        values: Mapping[str, float],
     ) -> Iterator[Metric]:
         for name, text in texts.items():
             family = kind(f"sightline_camera_{name}", text, labels=("camera",))
@@ -71,10 +94,16 @@ class PublisherCollector(Collector):
             yield family
 
 
+def _those_in(counted: Mapping[str, float], texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if name in counted}
+
+
 def camera_metrics(
-    publisher: FramePublisher, address: tuple[str, int] | None, tape: Tape | None = None
+    publisher: FramePublisher, address: tuple[str, int] | None, source: Source | None = None, tape: Tape | None = None
 ) -> AbstractContextManager[None]:
-    """Serves a publisher's numbers, if there is an address. Ready means: at least one worker is here.
+    """Serves a publisher's numbers and its source's, if there is an address.
+
+    Ready means: at least one worker is here, and the source sends pictures, where that can be told.
 
     Raises:
         AddressTaken: the address can't be bound.
@@ -83,7 +112,12 @@ def camera_metrics(
         return nullcontext()
     return serve_metrics(
         address,
-        PublisherCollector(publisher, tape),
-        ready=lambda: publisher.counts()["workers"] > 0,
+        PublisherCollector(publisher, source, tape),
+        ready=lambda: publisher.counts()["workers"] > 0 and _sends(source),
+        missing=lambda: () if _sends(source) else ("the source sends no pictures",),
         alive=lambda: publisher.alive,
     )
+
+
+def _sends(source: Source | None) -> bool:
+    return source is None or bool(source.load().get("source_up", True))

@@ -33,13 +33,13 @@ from producers.frame import (
     first_fault,
     frame_again,
     frame_of,
-    make_frame,
 )
 from producers.journal import Journal
 from producers.kept import Peer
 from producers.protocol import GoneReason
 from producers.settings import PublisherSettings
 from producers.states import State
+from producers.transform import Transform
 
 __all__ = ["FramePublisher", "PublisherSettings"]  # what a camera program needs
 
@@ -114,8 +114,10 @@ class FramePublisher:
         view: str | None = None,
         meta: dict[str, str] | None = None,
         copy: bool = True,
+        transform: Transform | None = None,
+        captured: float | None = None,
     ) -> FrameId:
-        """Publishes one frame, captured now. With policy `block` it waits while retention is full.
+        """Publishes one frame, shaped as the settings say. With policy `block` it waits while retention is full.
 
         Args:
             image: `(H, W)` or `(H, W, 1 or 3)`, uint8, or uint16 with one channel.
@@ -126,29 +128,37 @@ class FramePublisher:
             meta: free strings, 1 KiB in all.
             copy: whether the pixels are copied first. If not, nobody may write to them any more: they are sent from
                 where they lie, now and perhaps once more later.
+            transform: from this picture's pixels to the sensor's; None: they are the same.
+            captured: monotonic seconds; None: now.
 
         Raises:
-            BadFrame: the picture can't be described by a header; no frame was captured.
+            BadFrame: the picture can't be shaped or described by a header; no frame was captured.
             PublisherClosed: likewise.
         """
-        tag = self._tag(part_id=part_id, trigger=trigger, view=view)
-        frame = make_frame(tag, image, color=color, meta=meta, copy=copy)
+        tag = self._tag(captured, part_id=part_id, trigger=trigger, view=view)
+        frame = self.settings.shaping.frame(
+            tag, image, color=color, meta=meta, copy=copy, transform=transform, captured=captured
+        )
         self._hand_over(frame, size=len(frame.payload))
         return frame.tag.id
 
-    def publish_payload(self, payload: bytes, picture: Picture, part: PartTag) -> FrameId:
-        """Publishes one frame whose pixels are bytes already, raw or encoded; they travel on as they are.
+    def publish_payload(
+        self, payload: bytes, picture: Picture, part: PartTag, *, transform: Transform | None = None
+    ) -> FrameId:
+        """Publishes one frame, captured now, whose pixels are bytes already, raw or encoded; they travel as they are.
 
         Args:
             payload: what `picture` says it is.
             picture: encoding, shape, dtype, colour, meta.
             part: what is known of the part; where its recipe or budget is None, the publisher's own settings hold.
+            transform: from the payload's pixels to the sensor's; None: they are the same.
 
         Raises:
             BadFrame: the payload's size is not what `picture` says; no frame was captured.
             PublisherClosed: no frame was captured.
         """
-        frame = frame_of(self._tag(**part.model_dump(include=set(PartTag.model_fields))), picture, payload)
+        tag = self._tag(**part.model_dump(include=set(PartTag.model_fields)))
+        frame = frame_of(tag, picture, payload, transform=transform)
         self._hand_over(frame, size=len(payload))
         return frame.tag.id
 
@@ -265,13 +275,14 @@ class FramePublisher:
         if self._doorkeeper is not None:
             self._doorkeeper.close()
 
-    def _tag(self, **part: object) -> FrameTag:
+    def _tag(self, captured: float | None = None, /, **part: object) -> FrameTag:
         settings = self.settings
+        age_ns = 0 if captured is None else max(0, int((time.monotonic() - captured) * 1e9))
         fields = {
             "camera": settings.camera,
             "session": self.session,
             "seq": self._seq,
-            "captured_ns": time.time_ns(),
+            "captured_ns": time.time_ns() - age_ns,
             "budget_ms": settings.budget_ms,
             "recipe": settings.recipe,
             "simulated": settings.simulated,

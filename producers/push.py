@@ -6,7 +6,7 @@ the wire", last paragraph; examples lie in `examples/push`.
 
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,8 @@ from producers.doors import claim, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, SettingsError
 from producers.frame import MAX_HEADER_BYTES, Crc32, FrameId, PartTag, Picture
 from producers.publisher import FramePublisher
+from producers.settings import Policy
+from producers.transform import Transform
 
 log = structlog.get_logger("push")
 
@@ -40,9 +42,11 @@ class PushHeader(Picture, PartTag):
 
     Attributes:
         crc32: zlib's, of the payload; None: not known.
+        transform: 2 x 3, from its pixels to the sensor's; None: they are the same.
     """
 
     crc32: Crc32 | None = None
+    transform: Transform | None = None
 
 
 class _Salvage(PartTag, extra="ignore"):
@@ -83,7 +87,7 @@ class PushedMessage:
         header, payload = PushHeader.from_bytes(self.parts[0]), self.parts[1]
         if header.crc32 is not None and header.crc32 != crc32(payload):
             raise BadFrame("payload does not have the checksum that its header names")
-        return publisher.publish_payload(payload, header, header)
+        return publisher.publish_payload(payload, header, header, transform=header.transform)
 
 
 class PushSource:
@@ -100,8 +104,11 @@ class PushSource:
     """
 
     total = None
+    policy: Policy = "block"
+    simulated = True  # nobody knows what the program pushes
 
     def __init__(self, url: str) -> None:
+        self.label = url
         where = url.removeprefix(SCHEME)
         self.endpoint = f"ipc://{where}" if where.startswith("/") else f"tcp://{where}"
         any_port = self.endpoint.endswith(":*")  # nobody would know which
@@ -111,6 +118,10 @@ class PushSource:
             raise SettingsError(
                 f"{url} is no door for a camera program on this machine: push://127.0.0.1:PORT or push:///PATH"
             ) from error
+
+    def load(self) -> Mapping[str, float]:
+        """Whatever happens to the program is in the log alone."""
+        return {}
 
     def captures(self, *, stopping: Callable[[], bool]) -> Generator[PushedMessage, None, None]:
         """Yields messages until it is to stop, and for `LAST_CALL_S` more those that are on their way.

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from producers.frame import CameraName, RecipeName
 from producers.keys import KeyFile
 from producers.retention import Limits
+from producers.shaping import Shaping
 
 Policy = Literal["block", "drop_oldest"]
 
@@ -32,6 +33,7 @@ class PublisherSettings(BaseModel):
         workers: folder with the public keys (`*.pub`) of those who may work; by default `workers` beside the key.
         viewers: folder with those of who may watch; by default `viewers` beside the key.
         insecure: bind to addresses that other machines can reach, without keys.
+        shaping: what is done to pictures before the wire; encoded ones (`publish_payload`) travel as they are.
         state: folder for the journal, which ends the frames of a publisher that was killed; None: there is none.
     """
 
@@ -53,6 +55,7 @@ class PublisherSettings(BaseModel):
     workers: Path | None = None
     viewers: Path | None = None
     insecure: bool = False
+    shaping: Shaping = Shaping()
     state: Path | None = None
 
     def limits(self) -> Limits:

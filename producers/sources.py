@@ -1,8 +1,11 @@
-"""Where frames come from: a source is a stream of captures. Here the folder of pictures; `push` is the other."""
+"""Where frames come from: a source is a stream of captures. Here the folder of pictures.
+
+`push`, `video` and `live_source` have the others; `choosing` tells which one a text means.
+"""
 
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -13,6 +16,7 @@ import numpy as np
 from producers.errors import BadFrame, SourceError
 from producers.frame import Color, FrameId, Image, PartTag
 from producers.publisher import FramePublisher
+from producers.settings import Policy
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 NAP_S = 0.1  # a source that waits looks this often whether it is to stop
@@ -34,7 +38,19 @@ class Capture(Protocol):
 
 
 class Source(Protocol):
-    """Whatever yields captures."""
+    """Whatever yields captures, and what it knows of itself."""
+
+    @property
+    def label(self) -> str:
+        """Its name for logs, without secrets."""
+
+    @property
+    def policy(self) -> Policy:
+        """What is right for it when retention is full, if nobody says otherwise."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its pictures are no parts that pass a gate now, if nobody says otherwise."""
 
     @property
     def total(self) -> int | None:
@@ -42,6 +58,9 @@ class Source(Protocol):
 
     def captures(self, *, stopping: Callable[[], bool]) -> Generator[Capture, None, None]:
         """Yields captures until there are no more, or it is to stop. Closing the generator frees what it holds."""
+
+    def load(self) -> Mapping[str, float]:
+        """What it counted so far, as `producers.gauges` names it; empty for one that nothing can happen to."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,11 @@ class FolderSource:
         SourceError: the folder is missing or holds no picture.
     """
 
+    policy: Policy = "block"
+    simulated = True
+
     def __init__(self, root: Path, *, loop: bool = False, rate: float = 0.0) -> None:
+        self.label = str(root)
         if not root.exists():
             raise SourceError(f"{root} does not exist: give a folder of pictures, or a picture")
         self.root = root if root.is_dir() else root.parent
@@ -99,6 +122,10 @@ class FolderSource:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def load(self) -> Mapping[str, float]:
+        """Nothing happens to a folder."""
+        return {}
 
     @property
     def total(self) -> int | None:

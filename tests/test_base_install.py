@@ -105,6 +105,14 @@ def test_what_needs_mcap_says_how_to_get_it(base: Path, command: list[str]) -> N
 
 
 @pytest.mark.timeout(300)
+def test_a_gateway_says_how_to_get_what_it_needs_besides(base: Path) -> None:
+    done = run(base, "sightline", "gate", "--config", str(ROOT / "deploy" / "gate.toml"))
+    assert done.returncode == 2
+    assert "sightline[plc]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", [["train", "."], ["worker", "--config", "deploy/worker.toml"], ["demo"]])
 def test_what_needs_torch_says_how_to_get_it(base: Path, command: list[str], tmp_path: Path) -> None:
     arguments = [*command, "--out", str(tmp_path / "o")] if command[0] != "worker" else command

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,7 +10,9 @@ from rich.table import Table
 
 from producers.daemon import ExitCode
 from producers.errors import SettingsError
-from worker.audit import Audit, Range, Ranges, SessionReport
+
+if TYPE_CHECKING:  # it brings Redis, and every command would wait for that
+    from worker.audit import Audit, Range, Ranges, SessionReport
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 SHOWN_RANGES = 5
@@ -61,7 +63,7 @@ def audit(
     return ExitCode.NO if found.alarms else ExitCode.OK
 
 
-def show(found: Audit, console: Console) -> None:
+def show(found: "Audit", console: Console) -> None:
     """Prints a table with a row for each session, then what is wrong."""
     table = Table(box=None, pad_edge=False)
     table.add_column("camera")
@@ -80,23 +82,23 @@ def show(found: Audit, console: Console) -> None:
     console.print(_summary(found), style="red" if found.alarms else "green")
 
 
-def _row(session: SessionReport) -> list[str]:
+def _row(session: "SessionReport") -> list[str]:
     alarm = [f"[red]{count}[/]" if count else "0" for count in (session.missing.count, session.duplicates)]
     plain = (session.first, session.last, session.verdicts, session.passed, session.verdicts - session.passed)
     rest = (session.in_flight.count, session.trimmed.count, session.unknown.count)
     return [session.camera, session.session[:8], *map(str, plain), alarm[0], *map(str, rest), alarm[1]]
 
 
-def _listed(ranges: Ranges) -> str:
+def _listed(ranges: "Ranges") -> str:
     named = ", ".join(_range(one) for one in ranges.named[:SHOWN_RANGES])
     return f"seq {named}" + (f", ... ({ranges.count} in all)" if len(ranges.named) > SHOWN_RANGES else "")
 
 
-def _range(one: Range) -> str:
+def _range(one: "Range") -> str:
     return str(one[0]) if one[0] == one[1] else f"{one[0]}-{one[1]}"
 
 
-def _summary(found: Audit) -> str:
+def _summary(found: "Audit") -> str:
     if found.alarms:
         return "alarm: " + ", ".join(f"{count} {what}" for what, count in found.alarms.items())
     return f"{found.entries} verdicts: none is missing, none is there twice"

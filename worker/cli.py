@@ -27,13 +27,25 @@ from producers.daemon import ExitCode
 from worker import audit_cli, recipe_cli, record_cli
 from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
+from worker.bench.cli_gate import gate as bench_gate
+from worker.bench.cli_latency import latency
 from worker.bench.cli_line import line, soak
 from worker.bench.cli_replay import replay as bench_replay
 from worker.compare import cli as compare_cli
+from worker.gate.cli import gate
 
 RedisUrl = Annotated[str, typer.Option(help="Redis of the line.", envvar="SIGHTLINE_REDIS")]
 LineName = Annotated[str, typer.Option(help="Name of the line.", envvar="SIGHTLINE_LINE")]
 DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
+EXTRAS = {
+    "worker": ("torch", "torchvision", "safetensors", "sklearn", "scipy", "matplotlib", "jinja2"),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "record": ("mcap",),
+    "plc": ("pymodbus",),
+    "demo": ("psutil",),
+    "peers": ("anomalib",),
+}
+"""Which libraries an extra brings."""
 
 app = typer.Typer(
     name="sightline",
@@ -66,25 +78,9 @@ def exit_code(error: Exception) -> ExitCode | None:
 
 def _missing(error: ImportError) -> str | None:
     """The install that brings a missing library, as a sentence; None if it is one of our own."""
-    if (error.name or "").split(".")[0] in (
-        "torch",
-        "torchvision",
-        "safetensors",
-        "sklearn",
-        "scipy",
-        "matplotlib",
-        "jinja2",
-    ):
-        return f"this command needs {error.name}: install it with pip install 'sightline[worker]'"
-    if (error.name or "").split(".")[0] in ("onnx", "onnxruntime", "onnxscript"):
-        return f"this command needs {error.name}: install it with pip install 'sightline[onnx]'"
-    if (error.name or "").split(".")[0] == "mcap":
-        return "this command needs mcap: install it with pip install 'sightline[record]'"
-    if error.name == "psutil":
-        return "this command needs psutil: install it with pip install 'sightline[demo]'"
-    if (error.name or "").split(".")[0] == "anomalib":
-        return "this command needs anomalib: install it with pip install 'sightline[peers]'"
-    return None
+    library = (error.name or "").split(".")[0]
+    extra = next((extra for extra, libraries in EXTRAS.items() if library in libraries), None)
+    return extra and f"this command needs {error.name}: install it with pip install 'sightline[{extra}]'"
 
 
 def command(function: Callable[..., int], into: typer.Typer | None = None) -> None:
@@ -248,6 +244,7 @@ for function in (
     producers.cli.camera,
     worker,
     subscribe,
+    gate,
     audit_cli.audit,
     record_cli.record,
     producers.recording.replay_cli.replay,
@@ -282,6 +279,8 @@ command(transport, into=bench)
 command(line, into=bench)
 command(soak, into=bench)
 command(bench_replay, into=bench)
+command(bench_gate, into=bench)
+command(latency, into=bench)
 recipe = typer.Typer(help=recipe_cli.HELP, no_args_is_help=True)
 app.add_typer(recipe, name="recipe")
 command(recipe_cli.list, into=recipe)

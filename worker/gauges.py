@@ -16,6 +16,12 @@ from worker.settings import WorkerSettings
 from worker.verdict import Reason
 
 PREFIX = "sightline_worker"
+INFER_CPU = f"{PREFIX}_infer_cpu_seconds"
+SHADOW = {
+    "judged": "Frames whose shadow verdict is stored.",
+    "dropped": "Frames that the shadow had no time or no room for.",
+    "unstored": "Shadow verdicts that Redis did not take.",
+}
 
 
 class WorkerCollector(Collector):
@@ -38,6 +44,10 @@ class WorkerCollector(Collector):
             yield from _in_hand(pipeline)
             yield from _peers(pipeline)
             yield from _engine(pipeline)
+            yield from _recipes(pipeline)
+            yield from _shadow(pipeline)
+            yield from _drift(pipeline)
+            yield from _evidence(pipeline)
 
 
 def _latency(observed: Observed) -> Iterator[Metric]:
@@ -92,13 +102,61 @@ def _peers(pipeline: Pipeline) -> Iterator[Metric]:
 
 
 def _engine(pipeline: Pipeline) -> Iterator[Metric]:
+    text = "Processor time of the work loop on batches; what its arithmetic's threads take is not counted."
+    yield CounterMetricFamily(INFER_CPU, text, value=pipeline.observed.infer_cpu_s)
     yield _gauge("beat_age_seconds", "Since the work loop last turned.", pipeline.intake.since_beat_s)
+    if memory := gpu_memory_bytes():
+        yield _gauges("gpu_memory_bytes", "Allocated by this worker, by device.", "device", memory)
+
+
+def _recipes(pipeline: Pipeline) -> Iterator[Metric]:
     bundles = InfoMetricFamily(f"{PREFIX}_bundle", "The bundle in use, by recipe.", labels=("recipe",))
     for name, recipe in list(pipeline.recipes.items()):
         bundles.add_metric((name,), {"bundle": recipe.label})
     yield bundles
-    if memory := gpu_memory_bytes():
-        yield _gauges("gpu_memory_bytes", "Allocated by this worker, by device.", "device", memory)
+    if pipeline.shelf is not None:
+        refused = {name: float(status.refused is not None) for name, status in pipeline.shelf.status().items()}
+        text = "1 if what lies in the recipe's place is not used: the log says why, the bundle before judges on."
+        yield _gauges("bundle_refused", text, "recipe", refused)
+
+
+def _shadow(pipeline: Pipeline) -> Iterator[Metric]:
+    if pipeline.shadow is None:
+        return
+    standing = pipeline.shadow.status()
+    on = {name: float(status.off is None) for name, status in standing.items()}
+    yield _gauges("shadow_on", "0 if the shadow's bundle is switched off: the log says why.", "recipe", on)
+    for name, text in SHADOW.items():
+        family = CounterMetricFamily(f"{PREFIX}_shadow_{name}", text, labels=("recipe",))
+        for recipe, status in standing.items():
+            family.add_metric((recipe,), getattr(status, name))
+        yield family
+
+
+def _drift(pipeline: Pipeline) -> Iterator[Metric]:
+    labels = ("camera", "recipe")
+    evidence = GaugeMetricFamily(
+        f"{PREFIX}_drift", "Evidence that scores have risen since calibration, a power of ten.", labels=labels
+    )
+    warning = GaugeMetricFamily(f"{PREFIX}_drift_warning", "1 if they have.", labels=labels)
+    for watched in pipeline.drift.states():
+        evidence.add_metric((watched.camera, watched.recipe), watched.evidence)
+        warning.add_metric((watched.camera, watched.recipe), watched.warning)
+    yield evidence
+    yield warning
+
+
+def _evidence(pipeline: Pipeline) -> Iterator[Metric]:
+    if (evidence := pipeline.evidence) is None:
+        return
+    yield _counter("evidence_kept", "Pictures of rejected parts that were kept.", evidence.kept)
+    dropped = CounterMetricFamily(
+        f"{PREFIX}_evidence_dropped", "Pictures of rejected parts that were not.", labels=("reason",)
+    )
+    for reason, count in list(evidence.dropped.items()):
+        dropped.add_metric((reason,), count)
+    yield dropped
+    yield _gauge("evidence_bytes", "In the folder of pictures of rejected parts.", evidence.bytes)
 
 
 def _counter(name: str, text: str, value: int) -> Metric:

@@ -58,6 +58,7 @@ def judge(
         severity=calibration.severity(score),
         map=grid,
         regions=_regions(inspection, calibration) if score > calibration.threshold else (),
+        transform=frame.header.transform,
         model=model,
         inspected_ns=inspected_ns,
         valid_until_us=valid_until_us,

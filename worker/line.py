@@ -58,6 +58,10 @@ class LineKeys:
         """A worker's hash, which expires when its heartbeat stops."""
         return f"{{{self.line}}}:worker:{name}"
 
+    def gate(self, name: str) -> str:
+        """A gate's lease, which ends when the gateway that holds it dies."""
+        return f"{{{self.line}}}:gate:{name}"
+
 
 class ShadowKeys(LineKeys):
     """The keys of a line's shadow verdicts, which no gate reads. Which frames have one is remembered apart, too."""

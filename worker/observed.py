@@ -5,6 +5,7 @@ prometheus-client's own histograms search their buckets one by one under a lock:
 several times as much (`sightline bench transport` notices).
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeVar
@@ -63,6 +64,7 @@ class Observed:
         verdicts: as they are stored, by recipe; in each row one number a `Reason`.
         duplicates: verdicts that were refused because their frame has one already.
         taken_over: frames that another worker had before.
+        infer_cpu_s: seconds of processor time that the work loop itself spent on batches; torch's threads not counted.
     """
 
     def __init__(self, recipes: Container[str]) -> None:
@@ -70,16 +72,21 @@ class Observed:
         self.batches = Histogram(BATCH_BOUNDS)
         self.verdicts: dict[str, list[int]] = {}
         self.duplicates = self.taken_over = 0
+        self.infer_cpu_s = 0.0
         self.recipes = recipes
         self._measured = [(stage, self.stages[stage]) for stage in STAGES[:-2]]  # by the time it is judged
         self._store, self._total = self.stages["store"], self.stages["total"]
 
     def counting(self, infer: Callable[[Sequence[Item]], Result]) -> Callable[[Sequence[Item]], Result]:
-        """The same function, the size of each batch noted."""
+        """The same function, the size of each batch and its processor time noted."""
 
         def counted(batch: Sequence[Item]) -> Result:
             self.batches.add(len(batch))
-            return infer(batch)
+            started_s = time.thread_time()
+            try:
+                return infer(batch)
+            finally:
+                self.infer_cpu_s += time.thread_time() - started_s
 
         return counted
 

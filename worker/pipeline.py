@@ -20,6 +20,7 @@ from producers.frame import FrameId
 from worker.batcher import Batcher, ReceivedFrame
 from worker.concluding import Concluder, InferredBatch
 from worker.errors import EngineBroken, StageFailed
+from worker.evidence import Evidence
 from worker.intake import Intake
 from worker.link import GoneFrame, LinkSettings
 from worker.observed import Observed
@@ -32,6 +33,7 @@ from worker.shelf import Shelf
 from worker.sink import Judged, ResultSink
 from worker.stage import Stage
 from worker.verdict import Reason
+from worker.watches import DriftWatches
 from worker.writer import ResultWriter, Stored
 
 log = structlog.get_logger("worker")
@@ -53,11 +55,13 @@ class Pipeline:
         infer: how a batch is inspected: `model.engine.infer`. Benches of the line around the engine hand in their own.
         shelf: where newer recipes come from; None: there are none.
         shadow: told of every frame that was judged; None: nobody is.
+        evidence: given the pictures of rejected parts; None: nobody is.
 
     Attributes:
         recipes: what frames are judged with that come from now on. Changed by the work loop alone, between two batches.
         on_beat: called by the work loop at each beat, and by nobody else: it is not called any more if that loop hangs.
         observed: what is counted of verdicts.
+        drift: compares scores with those of calibration.
     """
 
     def __init__(
@@ -69,13 +73,15 @@ class Pipeline:
         infer: Infer = infer,
         shelf: Shelf | None = None,
         shadow: Shadow | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         self.settings = settings
         self.recipes = recipes
-        self.shelf, self.shadow = shelf, shadow
+        self.shelf, self.shadow, self.evidence = shelf, shadow, evidence
         self.sink = sink
         self.on_beat: Callable[[], None] = lambda: None
         self.observed = Observed(frozenset(recipes))
+        self.drift = DriftWatches(settings.cameras, recipes)
         self._infer_batch = self.observed.counting(infer)
         self._log = log.bind()
         self._pace = Pace()
@@ -125,14 +131,14 @@ class Pipeline:
             settings.recipes, recipes, EngineBuilder(settings.device, settings.engine, max_batch=settings.max_batch)
         )
         shadow = Shadow.of(settings) if settings.shadow else None
-        return cls(settings, shelf.recipes, sink, shelf=shelf, shadow=shadow)
+        return cls(settings, shelf.recipes, sink, shelf=shelf, shadow=shadow, evidence=Evidence.of(settings))
 
     def __enter__(self) -> "Pipeline":
         self.writer.start()
         self._judge.start()
         self._prepare.start()
         self.intake.start()
-        for aside in (self.shelf, self.shadow):
+        for aside in (self.shelf, self.shadow, self.evidence):
             if aside is not None:
                 aside.start()
         log.info("ready", worker=self.settings.name, line=self.settings.line, recipes=sorted(self.recipes))
@@ -145,7 +151,11 @@ class Pipeline:
         self._judge.close()
         self.writer.close()
         self.intake.close()
-        for aside in (self.shadow, self.shelf):  # last: the publishers have their answers, whatever these are at
+        for aside in (
+            self.evidence,
+            self.shadow,
+            self.shelf,
+        ):  # last: the publishers have their answers, whatever these are at
             if aside is not None:
                 aside.close()
 
@@ -301,7 +311,7 @@ class Pipeline:
                 self._refuse_if_too_urgent(item)
                 frame = prepare(item, self.recipes)
             except Unfit as error:
-                self._refuse(item, error.reason, str(error))
+                self._refuse(item, error.reason, str(error), error.image)
                 continue
             ready.append(frame)
             spent_s += frame.prepare_s
@@ -321,12 +331,19 @@ class Pipeline:
             raise Unfit(Reason.EXPIRED, "too little of its budget was left, when there was too much to do")
 
     def _conclude(self, batch: InferredBatch) -> None:
-        self._hand_on(self._concluder.judged(batch))
+        judged = self._concluder.judged(batch)
+        self._hand_on(judged)
+        self.drift.judged(batch.frames, judged)
         if self.shadow is not None:
             self.shadow.offer(batch.frames)
+        if self.evidence is not None:
+            self.evidence.offer((frame.image, item.verdict) for frame, item in zip(batch.frames, judged, strict=True))
 
-    def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str) -> None:
-        self._hand_on([self._concluder.refused(frame, reason, note)])
+    def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str, image: Image | None = None) -> None:
+        refused = self._concluder.refused(frame, reason, note)
+        self._hand_on([refused])
+        if self.evidence is not None and image is not None:
+            self.evidence.offer([(image, refused.verdict)])
 
     def _hand_on(self, batch: list[Judged]) -> None:
         self.writer.put_all(batch)

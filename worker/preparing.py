@@ -34,11 +34,12 @@ class Unfit(Exception):
     Args:
         reason: of its verdict.
         note: that sentence.
+        image: the picture, if there is one.
     """
 
-    def __init__(self, reason: Reason, note: str) -> None:
+    def __init__(self, reason: Reason, note: str, image: Image | None = None) -> None:
         super().__init__(note)
-        self.reason = reason
+        self.reason, self.image = reason, image
 
 
 def prepare(frame: ReceivedFrame, recipes: Mapping[str, Recipe]) -> PreparedFrame:
@@ -57,13 +58,13 @@ def prepare(frame: ReceivedFrame, recipes: Mapping[str, Recipe]) -> PreparedFram
     bundle = recipes.get(frame.recipe)
     if bundle is None:
         raise Unfit(Reason.NO_RECIPE, f"no bundle for recipe {frame.recipe}")
-    contract = bundle.manifest.contract
+    contract, image = bundle.manifest.contract, None
     try:
         contract.check_size(*frame.header.shape[:2])  # a small file may claim to be a huge picture
         image = decode(frame.header, frame.payload)
         contract.check(image)
     except (BadFrame, ContractError) as error:  # one bad frame never harms its neighbours
-        raise Unfit(Reason.BAD_FRAME, str(error)) from error
+        raise Unfit(Reason.BAD_FRAME, str(error), image) from error
     return PreparedFrame(
         frame.header,
         b"",

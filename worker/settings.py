@@ -64,6 +64,9 @@ class WorkerSettings(DaemonSettings):
         max_results: entries in the stream at most.
         redis_timeout_s: for one answer of Redis.
         drain_s: at SIGTERM, how long to finish what is in hand.
+        evidence: folder for pictures of rejected parts, `test/<reason>/<frame>.png` with a `.json` beside each; None:
+            they are not kept.
+        evidence_folder_bytes: of these at most; beyond that the oldest leave.
         metrics: HOST:PORT for `/metrics`, `/readyz` and `/healthz`, loopback by convention; None: nowhere.
         log_level: debug, info, warning or error.
     """
@@ -87,6 +90,8 @@ class WorkerSettings(DaemonSettings):
     max_results: int = Field(default=1_000_000, ge=1)
     redis_timeout_s: float = Field(default=2.0, gt=0)
     drain_s: float = Field(default=20.0, ge=0)
+    evidence: Path | None = None
+    evidence_folder_bytes: int = Field(default=2 * 1024**3, ge=1)
     metrics: str | None = None
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 

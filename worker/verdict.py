@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from producers.encoded import encoded_shape
 from producers.errors import BadFrame
 from producers.frame import FrameTag, first_fault
+from producers.transform import Box, Transform, sensor_box
 from worker.errors import ResultError
 
 if TYPE_CHECKING:  # `worker.heatmap` imports this module, and a reader that wants no pictures imports neither
@@ -101,6 +102,7 @@ class Verdict(BaseModel):
         severity: 0 at the median good score, 1 at the threshold; None if the frame was not judged.
         map: the anomaly map; None if the frame was not judged.
         regions: the areas above the threshold.
+        transform: 2 x 3, from frame pixels to the sensor's, as `producers.transform` has it; None: they are the same.
         model: bundle name and digest; empty if the frame was not judged.
         inspected_ns: UTC since the epoch.
         valid_until_us: Redis's clock, microseconds since the epoch; None: without a budget, it opens nothing.
@@ -121,6 +123,7 @@ class Verdict(BaseModel):
     severity: float | None = None
     map: MapImage | None = None
     regions: tuple[RegionBox, ...] = ()
+    transform: Transform | None = None
     model: str = ""
     inspected_ns: int
     valid_until_us: int | None = None
@@ -140,6 +143,10 @@ class Verdict(BaseModel):
         if self.score is None or self.threshold is None:
             return False
         return math.isfinite(self.score) and math.isfinite(self.threshold) and self.score <= self.threshold
+
+    def sensor_boxes(self) -> tuple[Box, ...]:
+        """Each region's box as (x, y, width, height) in sensor pixels, whatever was done to the frame on its way."""
+        return tuple(sensor_box(self.transform, region.box) for region in self.regions)
 
     def anomaly_map(self, height: int, width: int) -> "Grid | None":
         """The smooth anomaly map in frame pixels, `(height, width)` float32 scores; None if there is none.
@@ -193,6 +200,7 @@ class Verdict(BaseModel):
             "map_size": _json(grid.size) if grid else "",
             "map_box": _json(grid.box) if grid else "",
             "regions": json.dumps([region.model_dump() for region in self.regions]) if self.regions else "[]",
+            "transform": _json(self.transform) if self.transform else "",
             "model": self.model,
             "captured_ns": str(tag.captured_ns),
             "inspected_ns": str(self.inspected_ns),
@@ -232,6 +240,7 @@ class Verdict(BaseModel):
                 severity=_number(text["severity"]),
                 map=_map(text, fields["map"]),
                 regions=json.loads(text["regions"]),
+                transform=json.loads(text.get("transform") or "null"),  # entries of earlier versions have none
                 model=text["model"],
                 inspected_ns=int(text["inspected_ns"]),
                 valid_until_us=int(text["valid_until_us"]) if text["valid_until_us"] else None,
@@ -282,7 +291,7 @@ def _map(text: Mapping[str, str], png: bytes) -> MapImage | None:
 
 
 @lru_cache(maxsize=256)  # frames of one camera are all alike
-def _json(numbers: tuple[float, ...]) -> str:
+def _json(numbers: tuple[float, ...] | Transform) -> str:
     return json.dumps(numbers)
 
 

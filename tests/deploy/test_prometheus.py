@@ -12,21 +12,31 @@ from tests.deploy.tools import DEPLOY, run_tool, shipped
 
 WORKER = 'instance="w", job="sightline-worker", line="a"'
 CAMERA = 'instance="c", job="sightline-camera", line="a"'
+GATE = 'instance="g", job="sightline-gate", line="a"'
 VERDICTS = f'sightline_worker_verdicts_total{{{WORKER}, recipe="part", reason="%s"}}'
 TOTAL = f'sightline_worker_stage_seconds_bucket{{{WORKER}, stage="%s", le="%s"}}'
 
+BUNDLE_REFUSED = f'sightline_worker_bundle_refused{{{WORKER}, recipe="part"}}'
+DRIFT = f'sightline_worker_drift_warning{{{WORKER}, camera="cam1", recipe="part"}}'
 READY, REDIS = f"sightline_worker_ready{{{WORKER}}}", f"sightline_worker_redis_up{{{WORKER}}}"
 WAITING = f'sightline_worker_queue_entries{{{WORKER}, queue="verdicts"}}'
 WORKERS = f'sightline_camera_workers{{{CAMERA}, camera="cam1"}}'
-WORKER_UP, CAMERA_UP = f"up{{{WORKER}}}", f"up{{{CAMERA}}}"
+WORKER_UP, CAMERA_UP, GATE_UP = f"up{{{WORKER}}}", f"up{{{CAMERA}}}", f"up{{{GATE}}}"
+FAULT, IN_STEP, BYPASS = (f"sightline_gate_{name}{{{GATE}}}" for name in ("fault", "synchronised", "bypass"))
 
 WELL = {
     WORKER_UP: "1x200",
     CAMERA_UP: "1x200",
+    GATE_UP: "1x200",
+    FAULT: "0x200",
+    IN_STEP: "1x200",
+    BYPASS: "0x200",
     READY: "1x200",
     REDIS: "1x200",
     WORKERS: "1x200",
     WAITING: "3x200",
+    BUNDLE_REFUSED: "0x200",
+    DRIFT: "0x200",
     VERDICTS % "ok": "0+995x200",
     VERDICTS % "defect": "0+500x200",  # bad parts are no fault of the line
     VERDICTS % "late": "0+5x200",
@@ -49,7 +59,13 @@ ILL = {
     "SightlineCameraWithoutWorker": {WORKERS: "0x200"},
     "SightlineLate": {VERDICTS % "late": "0+30x200"},
     "SightlineRefused": {VERDICTS % "bad_frame": "0+30x200"},
+    "SightlineBundleRefused": {BUNDLE_REFUSED: "1x200"},
+    "SightlineDrift": {DRIFT: "1x200"},
     "SightlineP99OverBudget": {TOTAL % ("total", "0.180699"): "0+950x200"},
+    "SightlineGateDown": {GATE_UP: "0x200"},
+    "SightlineGateFault": {FAULT: "1x200"},
+    "SightlineGateOutOfStep": {IN_STEP: "0x200"},
+    "SightlineGateBypass": {BYPASS: "1x200"},
 }
 
 
@@ -98,6 +114,7 @@ def test_every_alert_is_shown_to_fire() -> None:
 
 def test_what_is_scraped_is_what_the_shipped_settings_serve() -> None:
     scraped = set(re.findall(r"127\.0\.0\.1:\d+", shipped("prometheus.yml")))
-    served = re.findall(r"metrics\s*=?\s*\"?(127\.0\.0\.1:\d+)", shipped("worker.toml") + shipped("camera.env"))
-    assert len(served) == 2
+    files = shipped("worker.toml") + shipped("camera.env") + shipped("gate.toml")
+    served = re.findall(r"metrics\s*=?\s*\"?(127\.0\.0\.1:\d+)", files)
+    assert len(served) == 3
     assert scraped == set(served)

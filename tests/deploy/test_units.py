@@ -19,7 +19,7 @@ from tests.worker.processes import SIGHTLINE, sightline, write_config
 from worker.demo.processes import free_ports
 from worker.settings import WorkerSettings
 
-UNITS = ("sightline-worker@", "sightline-camera@")
+UNITS = ("sightline-worker@", "sightline-camera@", "sightline-gate@")
 INSTALLED = "/opt/sightline/bin/sightline"
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
@@ -49,7 +49,7 @@ def test_systemd_finds_no_fault(unit: str, here: Path) -> None:
 @linux
 @pytest.mark.parametrize("unit", UNITS)
 def test_exposure_stays_below_two_of_ten(unit: str, here: Path) -> None:
-    """Systemd 252 says 1.6 for the worker and 1.2 for the camera; later ones look at more."""
+    """Systemd 252 says 1.6 for the worker, 1.2 for the camera and 1.3 for the gateway; later ones look at more."""
     run_tool("systemd-analyze", "security", "--offline=yes", "--threshold=20", f"./{unit}a.service", cwd=here)
 
 
@@ -90,6 +90,7 @@ def test_systemd_has_more_patience_than_a_daemon_takes_to_drain() -> None:
 def test_what_a_new_start_can_t_cure_is_not_started_again() -> None:
     assert value("sightline-worker@", "RestartPreventExitStatus") == f"{ExitCode.SETTINGS:d} {ExitCode.BUNDLE:d}"
     assert value("sightline-camera@", "RestartPreventExitStatus") == f"{ExitCode.SETTINGS:d}"
+    assert value("sightline-gate@", "RestartPreventExitStatus") == f"{ExitCode.SETTINGS:d}"
 
 
 @contextmanager
@@ -144,6 +145,19 @@ def test_the_worker_unit_starts_a_worker(tmp_path: Path, redis_url: str, line: s
     ):
         systemd.wait_for("READY=1", 90)
         systemd.wait_for("WATCHDOG=1")
+
+
+@linux
+def test_the_gate_unit_starts_a_gateway_that_says_what_it_lacks(tmp_path: Path, redis_url: str, line: str) -> None:
+    pytest.importorskip("pymodbus")
+    text = shipped("gate.toml").replace("127.0.0.1:1502", f"127.0.0.1:{free_ports(1)[0]}")
+    (tmp_path / "gate-a.toml").write_text(text, encoding="utf-8")
+    command = [word.replace("/etc/sightline", str(tmp_path)) for word in words("sightline-gate@", "a", {})]
+    here = {"SIGHTLINE_REDIS": redis_url, "SIGHTLINE_LINE": line}
+    with listening(tmp_path) as systemd, started(command, systemd, tmp_path / "log", **here):
+        systemd.wait_for("READY=1")
+        systemd.wait_for("WATCHDOG=1")
+        systemd.wait_for("STATUS=waits: no PLC is there")
 
 
 def test_the_shipped_worker_settings_are_read(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from model.calibration import Calibration, calibrate
+from model.calibration import KEPT_SCORES, Calibration, calibrate
 from model.errors import DataError
 from tests.model.small import CALIBRATION, is_one_sentence
 
@@ -198,3 +198,29 @@ def test_pictures_that_fail_anyway_count_among_the_rejected() -> None:
     assert (found.threshold, found.images, found.rank, found.high) == (17, 19, 18, 17)
     with pytest.raises(DataError, match="3 of 19 good pictures fail anyway"):
         calibrate(scores[:16], rejected=3, false_reject_rate=0.1)
+
+
+def test_the_scores_are_kept_in_order() -> None:
+    calibration = calibrate([3.0, 1.0, 2.0])
+    assert calibration.scores == (1.0, 2.0, 3.0)
+    assert Calibration.model_validate_json(calibration.model_dump_json()) == calibration
+
+
+def test_of_many_scores_a_thousand_are_kept_by_their_place_whatever_their_value() -> None:
+    scores = [float(place % 2500) for place in range(2500)]
+    kept = calibrate(scores).scores
+    assert len(kept) == KEPT_SCORES
+    assert kept == tuple(sorted(scores[int(place * 2.5)] for place in range(KEPT_SCORES)))
+
+
+def test_scores_that_do_not_ascend_or_are_too_many_are_refused() -> None:
+    known = calibrate([1.0, 2.0, 3.0]).model_dump()
+    for scores in ((2.0, 1.0), tuple(map(float, range(KEPT_SCORES + 1)))):
+        with pytest.raises(ValidationError):
+            Calibration.model_validate({**known, "scores": scores})
+
+
+def test_a_calibration_from_before_scores_were_kept_has_none() -> None:
+    known = calibrate([1.0, 2.0, 3.0]).model_dump()
+    del known["scores"]
+    assert Calibration.model_validate(known).scores == ()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import zmq
 
-from producers.camera import choose_source
+from producers.choosing import choose_source
 from producers.daemon import ExitCode
 from producers.errors import SettingsError
 from producers.frame import FrameHeader, FrameTag, decode
@@ -161,7 +161,7 @@ def test_each_message_becomes_one_frame_as_it_was_pushed(open_door: Open, connec
     program.picture(part_id="A-1", trigger=41, view="top", recipe="other", budget_ms=9000, meta={"lamp": "3"})
     program.picture(deep, **mono, dtype="uint16")
     program.picture(GREY.tobytes(), **{**mono, "color": "bayer_rggb"}, crc32=zlib.crc32(GREY.tobytes()))
-    program.picture(jpeg, encoding="jpeg")
+    program.picture(jpeg, encoding="jpeg", transform=[[2, 0, 100.5], [0, 2, 50.5]])
     program.picture(png, encoding="png")
     worker.hello(credit=9)
     found = endings(worker, 5)
@@ -172,6 +172,7 @@ def test_each_message_becomes_one_frame_as_it_was_pushed(open_door: Open, connec
     assert (first.recipe, first.budget_ms) == ("other", 9000)
     assert (second.recipe, second.budget_ms, second.part_id) == ("part", 60_000, None), "the camera's own settings"
     assert [header.encoding for header in headers] == ["raw", "raw", "raw", "jpeg", "png"]
+    assert headers[3].transform == ((2, 0, 100.5), (0, 2, 50.5))
     assert all(header.simulated for header in headers), "only --live-camera makes it live"
     assert np.array_equal(decode(*found.frames[0]), COLOUR[:, :, ::-1])
     assert np.array_equal(decode(*found.frames[1]), GREY.astype(np.uint16) * 300)

@@ -43,7 +43,8 @@ def test_every_frame_has_its_verdict_also_in_overload_and_the_figures_fit_togeth
     assert found["ratio"] > 0 < found["line_fps"]
     assert set(found["batch_ms"]) == {"1", "2", "4"}
     assert found["batch1_ms"] == found["batch_ms"]["1"]
-    assert found["overhead_us"] == pytest.approx(found["worker_cpu_us"] - found["engine_cpu_us"])
+    assert found["overhead_us"] == pytest.approx(sum(found["overhead_items_us"].values()))
+    assert {"main", "intake", "prepare", "judge", "sink", "camera", "redis"} <= set(found["overhead_items_us"])
     assert {"main", "intake", "sink"} <= set(found["threads_us"])
     assert found["idle"]["over_batch1"] == pytest.approx(found["idle"]["p50_ms"] / found["batch1_ms"])
     assert [load["load"] for load in found["loads"]] == [0.5, 1.5]

@@ -20,12 +20,17 @@ from producers.service import ServiceManager
 from tests.notified import listening
 from tests.producers.test_metrics import get
 from tests.worker.processes import eventually
+from tests.worker.test_shadow import ToldEngine, prepared, shadow_sink, shadowing
+from tests.worker.test_watches import a_recipe
 from worker.bench.null import RECIPE, NullPipeline
 from worker.demo.processes import free_ports
 from worker.gauges import worker_metrics
 from worker.health import Health, ServiceReport
 from worker.observed import STAGES
+from worker.recipes import EngineBuilder
 from worker.settings import CameraSettings, WorkerSettings
+from worker.shelf import Shelf
+from worker.watches import DriftWatches
 
 Numbers = dict[str, float]
 
@@ -83,6 +88,7 @@ def production(redis_url: str, line: str) -> Iterator[Line]:
         worker_metrics(made.health, made.settings),
         NullPipeline(made.settings) as pipeline,
     ):
+        pipeline.drift = DriftWatches(made.settings.cameras, {RECIPE: a_recipe(RECIPE)})
         made.health.pipeline = pipeline
         yield made
 
@@ -158,6 +164,11 @@ def test_the_bundle_in_use_and_its_digest_are_told_by_recipe(production: Line) -
     assert production.numbers()["bundle_info{bundle=null engine, no network,recipe=null}"] == 1
 
 
+def test_the_drift_of_each_camera_and_recipe_is_told_from_zero_on(production: Line) -> None:
+    numbers = production.numbers()
+    assert (numbers["drift{camera=cam1,recipe=null}"], numbers["drift_warning{camera=cam1,recipe=null}"]) == (0, 0)
+
+
 def test_peers_are_up_and_the_worker_is_ready(production: Line) -> None:
     production.judge(7)
     assert eventually(lambda: production.numbers()["ready"] == 1)
@@ -224,3 +235,32 @@ def test_the_alert_rules_ask_for_nothing_that_is_not_told(production: Line) -> N
     told = {name.partition("{")[0] for name in production.numbers()}
     assert asked
     assert asked <= told
+
+
+def test_a_bundle_that_is_refused_is_seen_though_its_recipe_judges_on(production: Line, tmp_path: Path) -> None:
+    pipeline = production.health.pipeline
+    assert pipeline is not None
+    pipeline.shelf = Shelf(tmp_path, pipeline.recipes, EngineBuilder("cpu", "torch", 1))
+    assert production.numbers()[f"bundle_refused{{recipe={RECIPE}}}"] == 0
+    (tmp_path / RECIPE).mkdir()
+    (tmp_path / RECIPE / "manifest.json").write_text("{", encoding="utf-8")
+    for _ in range(2):  # it must look the same twice
+        pipeline.shelf.look()
+    assert production.numbers()[f"bundle_refused{{recipe={RECIPE}}}"] == 1
+
+
+def test_a_shadow_says_what_it_judged_what_it_had_no_time_for_and_whether_it_is_on(
+    production: Line, redis_url: str, line: str
+) -> None:
+    pipeline, engine = production.health.pipeline, ToldEngine()
+    assert pipeline is not None
+    with shadowing(engine, shadow_sink(redis_url, line)) as shadow:
+        pipeline.shadow = shadow
+        shadow.offer([prepared(0)])
+        assert engine.asked.wait(30)
+        shadow.offer([prepared(seq) for seq in range(1, 7)])
+        numbers = production.numbers()
+        assert (numbers["shadow_on{recipe=part}"], numbers["shadow_dropped_total{recipe=part}"]) == (1, 2)
+        engine.may_go_on.set()
+        assert eventually(lambda: production.numbers()["shadow_judged_total{recipe=part}"] == 5)
+        pipeline.shadow = None

@@ -17,13 +17,22 @@ from tests.worker.sinks import Stored, command, now_judged, put, sink_at, writin
 from worker.auditor import Auditor
 from worker.check import examine
 from worker.errors import ResultsUnavailable
+from worker.gate.inbox import LeaseHeld
+from worker.gate.lease import Lease
 from worker.line import LineKeys, ShadowKeys
 from worker.reader import ResultReader
 from worker.sink import ResultSink
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 SHIPPED = DEPLOY / "redis-users.acl"
-ROLES = ("sightline-worker", "sightline-reader", "sightline-group", "sightline-audit", "sightline-check")
+ROLES = (
+    "sightline-worker",
+    "sightline-reader",
+    "sightline-group",
+    "sightline-audit",
+    "sightline-gate",
+    "sightline-check",
+)
 LINE = "line"  # the name in the file
 
 
@@ -173,6 +182,43 @@ def secured_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisS
     server = start_secured(folder, "--aclfile", str(users))
     yield server
     stop_redis(server)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("XADD", "{line}:results", "*", "decision", "pass"),
+        ("XTRIM", "{line}:results", "MAXLEN", "0"),
+        ("EXPIRE", "{line}:results", "1"),
+        ("DEL", "{line}:gate:gate"),
+        ("SET", "{line}:gate:gate", "x"),
+        ("SETNX", "{line}:worker:w1", "x"),
+    ],
+    ids=" ".join,
+)
+def test_a_gateway_writes_nothing_but_its_lease(secured_for_all: RedisServer, command: tuple[str]) -> None:
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        ask(secured_for_all, "sightline-gate", *command)
+
+
+def test_a_gateway_s_rights_can_t_harm_a_verdict(secured: RedisServer) -> None:
+    """What it may do to its lease it may also try on the stream, which is no string."""
+    sink_at(url_of(secured, "sightline-worker"), LINE).store(now_judged(verdict(1)))
+    for words in (("GETEX", "{line}:results", "PX", "1"), ("GET", "{line}:results")):
+        with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
+            ask(secured, "sightline-gate", *words)
+    assert ask(secured, "sightline-gate", "SETNX", "{line}:results", "x") == 0
+    assert ask(secured, "admin", "XLEN", "{line}:results") == 1
+
+
+def test_a_gateway_holds_its_lease_and_reads_verdicts(secured: RedisServer) -> None:
+    lease = Lease(url_of(secured, "sightline-gate"), LINE, "gate", "g1", lasts_ms=10_000, timeout_s=5.0)
+    assert isinstance(lease.hold(), LeaseHeld)
+    ask(secured, "admin", "SCRIPT", "FLUSH")
+    assert isinstance(lease.hold(), LeaseHeld)
+    lease.release()
+    reader = ResultReader(url_of(secured, "sightline-gate"), LINE)
+    assert list(reader.follow(start="now", until=iter([False, True]).__next__)) == []
 
 
 def test_the_page_beside_the_file_says_why_each_command_is_granted() -> None:

@@ -21,6 +21,25 @@ def test_a_verdict_reads_back_as_it_was_written() -> None:
     assert read == expected
 
 
+def test_a_defect_s_box_leads_back_to_the_sensor() -> None:
+    """The frame was cut out at (100, 50), halved and turned by 180 degrees."""
+    turned = ((-2.0, 0.0, 300.5), (0.0, -2.0, 200.5))
+    original = verdict(passed=False).model_copy(update={"transform": turned})
+    read = Verdict.from_fields("1-0", stored(original))
+    assert read.transform == turned
+    assert read.regions[0].box == (1, 1, 2, 2)
+    assert read.sensor_boxes() == ((296.0, 196.0, 4.0, 4.0),)
+    assert read.to_json()["transform"] == turned
+
+
+def test_an_entry_of_an_earlier_version_has_no_transform() -> None:
+    fields = stored(verdict(passed=False))
+    assert fields.pop("transform") == b""
+    read = Verdict.from_fields("1-0", fields)
+    assert read.transform is None
+    assert read.sensor_boxes() == ((1, 1, 2, 2),)
+
+
 def test_a_verdict_without_a_judgement_reads_back_too() -> None:
     original = Verdict(
         tag=tag(1), decision=Decision.FAIL, reason=Reason.LOST, note="gone", inspected_ns=1, latency_us={}, worker="w"
@@ -61,6 +80,8 @@ def test_an_entry_that_lacks_a_field_is_an_error_not_a_pass(field: str) -> None:
         ("seq", b"-1"),
         ("regions", b"{"),
         ("map_lo", b""),
+        ("transform", b"[[1, 0, 0]]"),
+        ("transform", b"[[1, 0, 0], [0, 1, NaN]]"),
     ],
 )
 def test_an_entry_with_a_damaged_field_is_an_error(field: str, value: bytes) -> None:

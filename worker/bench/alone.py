@@ -54,10 +54,12 @@ class Alone:
     Attributes:
         fps: frames a second.
         cpu_us: microseconds of processor time a frame.
+        decode_us: of them, for checksum, decoding and contract.
     """
 
     fps: float
     cpu_us: float
+    decode_us: float
 
 
 class Bench:
@@ -65,6 +67,7 @@ class Bench:
 
     def __init__(self, recipe: Recipe, frames: Sequence[Frame]) -> None:
         self._recipe, self._frames, self._next = recipe, frames, 0
+        self._decode_s = 0.0
 
     def inspect(self, size: int) -> None:
         """One batch, all the way from bytes to scores.
@@ -73,7 +76,7 @@ class Bench:
             WorkerError: a picture does not keep the bundle's contract.
         """
         contract, engine = self._recipe.manifest.contract, self._recipe.engine
-        images = []
+        images, started_s = [], time.thread_time()
         for _ in range(size):
             frame = self._frames[self._next % len(self._frames)]
             self._next += 1
@@ -82,6 +85,7 @@ class Bench:
                 contract.check(images[-1])
             except (BadFrame, ContractError) as error:
                 raise WorkerError(f"these pictures are none for {self._recipe.label}: {error}") from error
+        self._decode_s += time.thread_time() - started_s
         infer([(engine, image) for image in images])
 
     def every_size(self, order: EverySize) -> dict[int, float]:
@@ -96,12 +100,12 @@ class Bench:
 
     def steady(self, order: Steady) -> Alone:
         """Frames a second, and what each costs."""
-        frames, started, cpu = 0, time.perf_counter(), time.process_time()
+        frames, started, cpu, self._decode_s = 0, time.perf_counter(), time.process_time(), 0.0
         while time.perf_counter() - started < order.seconds:
             self.inspect(order.size)
             frames += order.size
         took = time.perf_counter() - started
-        return Alone(frames / took, (time.process_time() - cpu) / frames * 1e6)
+        return Alone(frames / took, (time.process_time() - cpu) / frames * 1e6, self._decode_s / frames * 1e6)
 
     def label(self) -> str:
         """The bundle, and the device that it runs on."""

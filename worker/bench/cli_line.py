@@ -172,11 +172,9 @@ def _show(found: "LineBench") -> None:
         f"the engine alone needs for one frame ({found.batch_ms[1]:.1f} ms)"
     )
     cost = found.cost
-    threads = ", ".join(f"{name} {took:.0f}" for name, took in sorted(cost.threads_us.items(), key=lambda it: -it[1]))
-    print(
-        f"processor time a frame: worker {cost.worker_us:.0f} us ({threads}), engine alone {cost.engine_us:.0f} us: "
-        f"{cost.overhead_us:+.0f} us"
-    )
+    items = ", ".join(f"{name} {took:.0f}" for name, took in sorted(cost.items_us.items(), key=lambda it: -it[1]))
+    print(f"a frame's own processor time, outside decoding and network: {cost.overhead_us:.0f} us ({items})")
+    print(f"in all: worker {cost.worker_us:.0f} us, the engine alone {cost.engine_us:.0f} us")
     print(f"{found.frames} frames, {found.missing} without a verdict, {found.duplicates} verdicts too many")
 
 

@@ -19,6 +19,7 @@ from worker.bench.plant import WORKER, Plant, PlantSettings
 from worker.bench.report import Cost, Idle, LineBench, Load, Spent
 from worker.bench.usage import Usage, cpu_by_thread
 from worker.errors import WorkerError
+from worker.gauges import INFER_CPU
 
 PAIRS = 3  # of the engine alone and the saturated line, each for a third of a load's time, or
 LEAST_BATCHES = 10
@@ -130,15 +131,14 @@ class LineRun:
         for pair in range(PAIRS):
             self.progress("saturated", pair, PAIRS)
             engine.append(self._ask(Steady(size, stretch_s)))
-            before = self._worker_cpu_s()
+            before = self._cpu_s()
             captured, entries = self._saturate(stretch_s)
-            after = self._worker_cpu_s()
+            after = self._cpu_s()
             line_fps.append(steady_fps(captured, entries))
             costs.append({name: (after[name] - before.get(name, 0.0)) / len(entries) * 1e6 for name in after})
         self.progress("saturated", PAIRS, PAIRS)
-        threads = {name: statistics.median(cost.get(name, 0.0) for cost in costs) for name in costs[0]}
-        worker_us, engine_us = threads.pop("whole"), statistics.median(alone.cpu_us for alone in engine)
-        return engine, line_fps, Cost(worker_us, engine_us, worker_us - engine_us, threads)
+        spent = {name: statistics.median(cost.get(name, 0.0) for cost in costs) for name in costs[0]}
+        return engine, line_fps, cost_of(spent, engine)
 
     def _saturate(self, seconds: float) -> tuple[list[Captured], list[Entry]]:
         plant = self.plant
@@ -146,10 +146,13 @@ class LineRun:
         plant.begin([Saturate(seconds, window)] * len(plant.names))
         return plant.finish(seconds)
 
-    def _worker_cpu_s(self) -> dict[str, float]:
-        """Seconds of the worker's processor time so far: `whole`, and by thread."""
-        pid = self.plant.pids()[WORKER]
-        return {**cpu_by_thread(pid), "whole": Usage.of(pid).cpu_s}
+    def _cpu_s(self) -> dict[str, float]:
+        """Seconds of processor time so far: `whole` worker and its threads, `batches`, `camera` (all), `redis`."""
+        pids = self.plant.pids()
+        worker, redis = pids.pop(WORKER), pids.pop("redis")
+        cameras_s = sum(Usage.of(pid).cpu_s for pid in pids.values())
+        spent = {**cpu_by_thread(worker), "whole": Usage.of(worker).cpu_s, "camera": cameras_s}
+        return {**spent, "redis": Usage.of(redis).cpu_s, "batches": self.plant.worker_metric(f"{INFER_CPU}_total")}
 
     # -- idle, and loaded --------------------------------------------------------------------------------------------
 
@@ -186,6 +189,19 @@ class LineRun:
 
     def _tell(self, what: str, seconds: float) -> Callable[[float], None]:
         return lambda gone_s: self.progress(what, int(min(gone_s, seconds)), int(seconds))
+
+
+def cost_of(spent: dict[str, float], engine: Sequence[Alone]) -> Cost:
+    """What a frame costs, from microseconds by thread and process as `LineRun` counts them."""
+    threads = dict(spent)
+    worker_us, batches_us = threads.pop("whole"), threads.pop("batches")
+    beside = {name: threads.pop(name) for name in ("camera", "redis")}
+    decode_us = statistics.median(alone.decode_us for alone in engine)
+    items = {name: us for name, us in threads.items() if name != "torch"}
+    if items:
+        items["main"] = max(0.0, items["main"] - batches_us)
+        items["prepare"] = max(0.0, items["prepare"] - decode_us)
+    return Cost(worker_us, statistics.median(alone.cpu_us for alone in engine), threads, {**items, **beside})
 
 
 def sizes_of(max_batch: int) -> tuple[int, ...]:

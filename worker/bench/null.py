@@ -22,6 +22,7 @@ from producers.daemon import configure_logging
 from worker.daemon import run
 from worker.demo.processes import signals_put_off
 from worker.errors import WorkerError
+from worker.evidence import Evidence
 from worker.pipeline import Infer, Pipeline
 from worker.preparing import PreparedFrame
 from worker.recipes import Recipe
@@ -86,10 +87,19 @@ class NullPipeline(Pipeline):
         settings: of the worker; recipes, device and engine are of no account.
         sink: where its verdicts go; by default the one that the settings name.
         infer: by default `null_infer`.
+        evidence: by default none.
     """
 
-    def __init__(self, settings: WorkerSettings, *, sink: ResultSink | None = None, infer: Infer = null_infer) -> None:
-        super().__init__(settings, {RECIPE: null_recipe()}, sink or ResultSink.of(settings), infer=infer)
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        sink: ResultSink | None = None,
+        infer: Infer = null_infer,
+        evidence: Evidence | None = None,
+    ) -> None:
+        recipes = {RECIPE: null_recipe()}
+        super().__init__(settings, recipes, sink or ResultSink.of(settings), infer=infer, evidence=evidence)
 
     def _work(self, batch: list[PreparedFrame]) -> None:
         if not all(frame.header.simulated for frame in batch):

@@ -7,6 +7,7 @@ for a moment, because only its time is measured.
 import json
 import shutil
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ class Plant:
         with ExitStack() as stack:
             self.processes = stack.enter_context(Processes(self.folder))
             sent, color = self._prepare()  # first: what can't be used is told before anything is started
-            redis_port, *ports = free_ports(1 + 2 * self.settings.cameras)
-            self.url = self.processes.redis(redis_port)
+            redis_port, metrics_port, *ports = free_ports(2 + 2 * self.settings.cameras)
+            self.url, self.metrics = self.processes.redis(redis_port), f"127.0.0.1:{metrics_port}"
             self._ends = [f"tcp://127.0.0.1:{port}" for port in ports]
             self.cameras = [stack.enter_context(self._camera(number, sent, color)) for number in range(len(self.names))]
             self.start_worker()
@@ -148,6 +149,12 @@ class Plant:
         self.ledger.book(entries)
         return captured, entries
 
+    def worker_metric(self, name: str) -> float:
+        """A number without labels from the worker's `/metrics`."""
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=PATIENCE_S) as page:
+            lines = page.read().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
     def stop_worker(self) -> int:
         """Asks the worker to drain and leave. Returns its exit code."""
         return self.processes.stop(WORKER, patience_s=PATIENCE_S)
@@ -157,7 +164,7 @@ class Plant:
         config = self.folder / "worker.toml"
         text = f'line = "{LINE}"\nredis = "{self.url}"\nrecipes = {json.dumps(str(self.folder / "recipes"))}\n'
         text += f'name = "{WORKER}"\nmax_batch = {self.settings.max_batch}\ndevice = "{self.settings.device}"\n'
-        text += f'engine = "{self.settings.engine}"\nlog_level = "warning"\n'
+        text += f'engine = "{self.settings.engine}"\nlog_level = "warning"\nmetrics = "{self.metrics}"\n'
         for name, work in zip(self.names, self._ends[::2], strict=True):
             text += f'\n[cameras.{name}]\nendpoint = "{work}"\nrecipe = "{RECIPE}"\n'
         config.write_text(text, encoding="utf-8")

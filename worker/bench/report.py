@@ -62,19 +62,25 @@ class Idle:
 
 @dataclass(frozen=True)
 class Cost:
-    """Processor time of the worker at a saturated line, microseconds a frame.
+    """Processor time at a saturated line, microseconds a frame.
 
     Attributes:
-        worker_us: of the whole process.
-        engine_us: of the engine alone: decoding, contract, network, score.
-        overhead_us: the difference.
+        worker_us: of the whole worker.
+        engine_us: of the engine alone, in a process of its own: decoding, contract, network, score.
         threads_us: the worker's, by thread; empty where the system does not tell.
+        items_us: what a frame costs outside decoding and network: the worker's threads, `main` without its batches and
+            `prepare` without what decoding costs alone; and the processes beside it, `camera` and `redis`.
     """
 
     worker_us: float
     engine_us: float
-    overhead_us: float
     threads_us: dict[str, float]
+    items_us: dict[str, float]
+
+    @property
+    def overhead_us(self) -> float:
+        """A frame's own overhead, in all processes together."""
+        return sum(self.items_us.values())
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,9 @@ class LineBench:
         settings = {
             key: str(value) if isinstance(value, Path) else value for key, value in asdict(self.settings).items()
         }
-        cost = {"overhead_us": self.cost.overhead_us, "worker_cpu_us": self.cost.worker_us}
+        cost: dict[str, Any] = {"overhead_us": self.cost.overhead_us, "worker_cpu_us": self.cost.worker_us}
         cost |= {"engine_cpu_us": self.cost.engine_us}
         flat = {key: value for key, value in asdict(self).items() if key not in ("cost", "loads", "settings")}
-        extra = {"batch1_ms": self.batch_ms[1], **cost, "threads_us": self.cost.threads_us}
+        cost |= {"overhead_items_us": self.cost.items_us, "threads_us": self.cost.threads_us}
+        extra = {"batch1_ms": self.batch_ms[1], **cost}
         return {**flat, **extra, "settings": settings, "loads": [load.to_json() for load in self.loads]}

@@ -77,7 +77,7 @@ def test_a_full_disk_stops_no_camera(small_disk: Path, publisher_settings: Publi
         wait_for(lambda: recorder.counts()["dropped"] == 40)
         numbers = {
             sample.name: sample.value
-            for family in PublisherCollector(publisher, recorder).collect()
+            for family in PublisherCollector(publisher, tape=recorder).collect()
             for sample in family.samples
         }
     assert numbers["sightline_camera_stored_total"] == 40

@@ -1,0 +1,508 @@
+"""The gate's machine: what opens it, and everything that does not."""
+
+import math
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.worker.gate.driven import CLOCK_US, WINDOW_MS, Driven, judged
+from worker.gate.deciding import Cause
+from worker.gate.plc import LinkDown, Synchronise
+from worker.gate.rules import View
+from worker.gate.status import MAX_TRIGGER, GateReason
+from worker.verdict import Decision, Reason
+
+OTHER_SESSION = str(uuid.UUID(int=99))
+
+
+def test_a_pass_of_every_view_opens_at_once() -> None:
+    gate = Driven()
+    gate.trigger(1, "A")
+    gate.see("top", 1)
+    assert not gate.results
+    gate.see("side", 1, severity=0.75, score=-0.5)
+    assert (gate.last.opens, gate.last.reason, gate.last.trigger, gate.last.part_id) == (True, GateReason.OK, 1, "A")
+    assert (gate.last.camera, gate.last.severity, gate.last.score) == ("side", 0.75, -0.5), "of the worst view"
+
+
+def test_silence_rejects_when_the_timer_ends() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.pass_ms(WINDOW_MS - 0.001)
+    assert not gate.results
+    gate.pass_ms(0.001)
+    assert (gate.last.opens, gate.last.reason, gate.last.camera) == (False, GateReason.SILENCE, "side")
+
+
+def test_a_verdict_as_the_timer_ends_is_late_counted_and_changes_nothing() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.now_ms += WINDOW_MS
+    gate.see("side", 1)
+    gate.see("side", 1)
+    assert [(result.opens, result.reason) for result in gate.results] == [(False, GateReason.SILENCE)]
+    assert (gate.status.late, gate.machine.counts["repeated"]) == (1, 1)
+
+
+def test_a_verdict_before_the_trigger_opens_nothing_and_is_told_from_a_missed_trigger() -> None:
+    gate = Driven()
+    gate.see("top", 1)
+    gate.trigger(1)
+    gate.see("side", 1)
+    gate.pass_ms(WINDOW_MS)
+    assert gate.last.reason is GateReason.SILENCE
+    assert (gate.machine.counts["early"], gate.status.missed_triggers) == (1, 0)
+
+
+def test_a_frame_without_a_trigger_arms_nothing_and_is_counted_once_its_time_is_up() -> None:
+    gate = Driven()
+    gate.see("top", 1)
+    gate.see("side", 1)
+    assert gate.status.missed_triggers == 0
+    gate.pass_ms(WINDOW_MS)
+    assert (gate.status.missed_triggers, gate.results) == (1, [])
+    gate.trigger(2)
+    assert gate.status.missed_triggers == 1
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.OK])
+def test_a_fail_of_one_view_rejects_with_its_reason(reason: Reason) -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.see("side", 1, reason=reason)
+    assert (gate.last.opens, int(gate.last.reason), gate.last.camera) == (False, int(reason), "side")
+
+
+def test_of_two_bad_views_the_more_severe_defect_is_shown() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1, passed=False, severity=3.0)
+    gate.see("side", 1, reason=Reason.BAD_FRAME)
+    assert (gate.last.reason, gate.last.camera, gate.last.severity) == (GateReason.DEFECT, "top", 3.0)
+
+
+def test_a_fail_that_claims_to_be_ok_rejects() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.put(judged("side", 1, valid_until_us=gate.valid_until_us()).model_copy(update={"decision": Decision.FAIL}))
+    assert (gate.last.opens, gate.last.reason) == (False, GateReason.WORKER_ERROR)
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, None])
+def test_a_pass_without_a_score_that_is_entitled_to_it_rejects(score: float | None) -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.see("side", 1, score=score, severity=score)
+    assert not gate.last.opens
+    assert (gate.last.score, gate.last.severity) == (None, None), "no register is shown what is no number"
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_any_fail_of_a_view_before_the_decision_rejects(order: tuple[bool, bool]) -> None:
+    gate = Driven()
+    gate.trigger(1)
+    for passed in order:
+        gate.see("top", 1, passed=passed)
+    gate.see("side", 1)
+    assert (gate.last.opens, gate.last.reason) == (False, GateReason.DEFECT)
+
+
+def test_a_fail_after_the_decision_changes_nothing_and_is_said() -> None:
+    gate = Driven()
+    gate.good(1)
+    gate.see("side", 1, passed=False)
+    assert [result.opens for result in gate.results] == [True]
+    assert gate.machine.counts["contradicted"] == 1
+
+
+def test_the_same_verdict_twice_is_one_view_not_two() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.see("top", 1)
+    assert not gate.results
+
+
+def test_a_pass_whose_validity_is_over_is_stale_and_waits_for_a_better_one() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.see("side", 1, valid_until_us=gate.valid_until_us(-0.001))
+    assert not gate.results
+    gate.pass_ms(WINDOW_MS)
+    assert gate.last.reason is GateReason.STALE
+    gate.trigger(2)
+    gate.see("top", 2)
+    gate.see("side", 2, valid_until_us=gate.valid_until_us(-0.001))
+    gate.see("side", 2)
+    assert gate.last.opens
+
+
+def test_a_pass_that_ran_out_while_another_view_was_waited_for_opens_nothing() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1, valid_until_us=gate.valid_until_us(10))
+    gate.pass_ms(10.001)
+    gate.see("side", 1)
+    gate.pass_ms(WINDOW_MS)
+    assert (gate.last.opens, gate.last.reason, gate.last.camera) == (False, GateReason.STALE, "top")
+
+
+def test_a_pass_without_a_validity_opens_nothing() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1, valid_until_us=None)
+    gate.see("side", 1)
+    gate.pass_ms(WINDOW_MS)
+    assert gate.last.reason is GateReason.STALE
+
+
+def test_without_redis_s_clock_nothing_is_valid() -> None:
+    gate = Driven()
+    gate.good(1)
+    gate.now_ms += 10_001
+    gate.good(2)
+    gate.now_ms += WINDOW_MS
+    gate.machine.tick(gate.now_us)
+    assert [result.reason for result in gate.status.results] == [GateReason.OK, GateReason.STALE]
+
+
+def test_the_clock_that_counts_is_redis_s() -> None:
+    """The same entry is valid by one Redis clock, and not by one that was set forth."""
+    gate = Driven()
+    gate.machine.hear_clock(CLOCK_US + 2_000_000, gate.now_us)
+    gate.good(1)
+    gate.now_ms += WINDOW_MS
+    gate.machine.tick(gate.now_us)
+    assert gate.status.results[-1].reason is GateReason.STALE
+
+
+def test_a_simulated_pass_opens_nothing_and_does_not_stand_in_the_way_of_a_real_one() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.see("side", 1, simulated=True)
+    gate.pass_ms(WINDOW_MS)
+    assert (gate.last.opens, gate.last.reason) == (False, GateReason.SIMULATED)
+    gate.trigger(2)
+    gate.see("top", 2)
+    gate.see("side", 2, simulated=True, session=OTHER_SESSION)
+    gate.see("side", 2)
+    assert gate.last.opens, "a replay on the same line is no new session either"
+
+
+def test_a_simulated_fail_rejects() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.see("side", 1, simulated=True, passed=False)
+    assert (gate.last.opens, gate.last.reason) == (False, GateReason.DEFECT)
+
+
+def test_verdicts_are_matched_by_trigger_never_by_order() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.trigger(2)
+    gate.see("top", 2)
+    gate.see("side", 2)
+    assert (gate.last.trigger, gate.last.opens) == (2, True)
+    gate.see("top", None)
+    gate.see("side", None)
+    gate.pass_ms(WINDOW_MS)
+    assert (gate.last.trigger, gate.last.reason) == (1, GateReason.SILENCE)
+
+
+def test_a_pass_with_the_trigger_of_one_part_and_the_id_of_another_opens_neither() -> None:
+    gate = Driven()
+    gate.trigger(1, "A")
+    gate.see("top", 1, part_id="A")
+    gate.see("side", 1, part_id="B")
+    gate.pass_ms(WINDOW_MS)
+    assert (gate.last.opens, gate.machine.counts["mismatched"]) == (False, 1)
+
+
+def test_matched_by_part_id_the_camera_s_own_count_does_not_matter() -> None:
+    gate = Driven(match="part_id")
+    gate.trigger(1, "A")
+    gate.see("top", 700, part_id="A")
+    gate.see("side", 900, part_id="A")
+    assert gate.last.opens
+
+
+def test_matched_by_part_id_a_part_without_one_is_rejected() -> None:
+    gate = Driven(match="part_id")
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.see("side", 1, part_id="")
+    gate.pass_ms(WINDOW_MS)
+    assert gate.last.reason is GateReason.SILENCE
+
+
+def test_a_part_id_that_is_under_way_twice_is_rejected_twice() -> None:
+    gate = Driven(match="part_id")
+    gate.trigger(1, "A")
+    gate.trigger(2, "A")
+    gate.see("top", 1, part_id="A")
+    gate.see("side", 1, part_id="A")
+    assert [(result.trigger, result.reason) for result in gate.results] == [
+        (1, GateReason.UNSYNCHRONISED),
+        (2, GateReason.UNSYNCHRONISED),
+    ]
+    gate.pass_ms(10 * WINDOW_MS)
+    gate.trigger(3, "A")
+    gate.see("top", 3, part_id="A")
+    gate.see("side", 3, part_id="A")
+    assert gate.last.opens, "long after, it is a part that was brought again"
+
+
+def test_views_of_one_camera_are_told_apart_by_their_names() -> None:
+    gate = Driven(views=(View("top", "left"), View("top", "right")))
+    gate.trigger(1)
+    gate.see("top", 1, view="left")
+    gate.see("top", 1, view="middle")
+    assert not gate.results
+    gate.see("top", 1, view="right", severity=0.9)
+    assert (gate.last.opens, gate.last.view) == (True, "right")
+    assert gate.machine.counts["foreign"] == 1
+
+
+def test_a_doubled_trigger_is_one_part_and_counted() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.see("top", 1)
+    gate.trigger(1)
+    gate.see("side", 1)
+    gate.trigger(1)
+    gate.pass_ms(WINDOW_MS)
+    assert [result.opens for result in gate.results] == [True]
+    assert gate.machine.counts["doubled"] == 2
+
+
+def test_a_few_skipped_triggers_are_counted_and_the_next_part_is_decided_as_ever() -> None:
+    gate = Driven()
+    gate.good(1)
+    gate.see("top", 3)  # the camera saw it: it is one missed part all the same
+    gate.good(5)
+    gate.pass_ms(2 * WINDOW_MS)
+    gate.trigger(3)
+    assert [(result.trigger, result.opens) for result in gate.results] == [(1, True), (5, True)]
+    assert gate.status.missed_triggers == 3
+    assert gate.machine.counts["doubled"] == 1, "a trigger that was given up arms nothing when it comes after all"
+
+
+@pytest.mark.parametrize("number", [7, 1_000, 2**31, MAX_TRIGGER])
+def test_a_jump_of_the_trigger_rejects_until_in_step_again(number: int) -> None:
+    gate = Driven()
+    gate.good(1)
+    gate.trigger(2)
+    gate.good(number)
+    assert gate.status.synchronised is False
+    gate.see("top", 2)
+    gate.see("side", 2)
+    assert [result.reason for result in gate.results[1:]] == [GateReason.UNSYNCHRONISED] * 2
+    assert gate.machine.causes[Cause.TRIGGER] == 1
+
+
+def test_the_trigger_s_number_runs_round() -> None:
+    gate = Driven()
+    for number in (MAX_TRIGGER, 0, 1):
+        gate.good(number)
+    assert all(result.opens for result in gate.results)
+
+
+def test_a_new_session_of_a_camera_rejects_until_in_step_again() -> None:
+    gate = Driven()
+    gate.good(1)
+    gate.trigger(2)
+    gate.see("top", 2)
+    gate.trigger(3)
+    gate.see("side", 3, session=OTHER_SESSION)
+    gate.see("top", 3)
+    gate.see("side", 2)
+    assert {result.trigger: result.reason for result in gate.results[1:]} == {
+        3: GateReason.UNSYNCHRONISED,
+        2: GateReason.UNSYNCHRONISED,
+    }
+    assert gate.machine.causes[Cause.SESSION] == 2, "the old one spoke again"
+
+
+def test_two_sessions_that_race_keep_the_gate_shut_and_one_that_stays_opens_it_again() -> None:
+    gate = Driven()
+    for number in range(1, 11):
+        gate.trigger(number)
+        gate.see("top", number)
+        gate.see("side", number, session=OTHER_SESSION if number % 2 else judged("side", 1).tag.session)
+    assert not any(result.opens for result in gate.results[1:])
+    for number in range(11, 15):
+        gate.good(number)
+    assert gate.last.opens
+
+
+def test_an_old_pass_of_another_session_is_neither_a_pass_nor_a_new_session() -> None:
+    gate = Driven()
+    gate.good(1)
+    gate.trigger(2)
+    gate.see("top", 2)
+    gate.see("side", 2, session=OTHER_SESSION, valid_until_us=gate.valid_until_us(-1))
+    gate.pass_ms(WINDOW_MS)
+    assert gate.last.reason is GateReason.STALE
+    assert gate.status.synchronised
+
+
+def test_three_parts_with_every_view_in_time_put_it_in_step_whatever_they_say() -> None:
+    gate = Driven(in_step=False)
+    gate.good(1)
+    gate.trigger(2)
+    gate.see("top", 2, passed=False)
+    gate.see("side", 2)
+    assert not gate.status.synchronised
+    gate.trigger(4)
+    gate.good(3 + 2)
+    gate.see("top", 4)
+    gate.see("side", 4, reason=Reason.WORKER_ERROR)
+    assert gate.status.synchronised
+    assert not any(result.opens for result in gate.results)
+    gate.good(6)
+    assert gate.last.opens
+
+
+def test_a_part_that_was_armed_out_of_step_stays_rejected() -> None:
+    gate = Driven(in_step=False)
+    gate.trigger(1)
+    gate.ask(Synchronise())
+    gate.see("top", 1)
+    gate.see("side", 1)
+    assert [result.reason for result in gate.results] == [GateReason.UNSYNCHRONISED]
+    for number in (700, 701):
+        gate.good(number)
+    assert [result.opens for result in gate.results] == [False, True, True], "after Synchronise any number may come"
+
+
+def test_in_a_row_is_in_the_order_of_triggers_and_a_gap_begins_the_row_anew() -> None:
+    gate = Driven(in_step=False)
+    for number in (1, 2, 3, 4):
+        gate.trigger(number)
+    for number in (1, 3, 4):
+        gate.see("top", number)
+        gate.see("side", number)
+    assert not gate.status.synchronised
+    gate.see("top", 2)
+    gate.pass_ms(WINDOW_MS)
+    assert not gate.status.synchronised
+    gate.good(5)
+    assert gate.status.synchronised
+
+
+def test_simulated_frames_put_nothing_in_step() -> None:
+    gate = Driven(in_step=False)
+    for number in range(1, 6):
+        gate.trigger(number)
+        gate.see("top", number, simulated=True)
+        gate.see("side", number, simulated=True)
+        gate.pass_ms(WINDOW_MS)
+    assert not gate.status.synchronised
+
+
+def test_a_lost_link_rejects_what_is_under_way_and_lets_numbers_begin_anew() -> None:
+    gate = Driven()
+    gate.good(7)
+    gate.trigger(8)
+    gate.ask(LinkDown("it is gone"))
+    gate.see("top", 8)
+    gate.see("side", 8)
+    assert gate.last.reason is GateReason.UNSYNCHRONISED
+    gate.trigger(8)
+    assert gate.machine.counts["doubled"] == 1, "a trigger that is sent again after the link was lost is none"
+    gate.good(7)
+    assert gate.last.trigger == 7
+
+
+def test_offline_everything_is_rejected_and_online_again_it_is_out_of_step() -> None:
+    gate = Driven()
+    gate.trigger(1)
+    gate.machine.go_offline(Cause.RESULTS, "Redis is away")
+    gate.trigger(2)
+    gate.see("top", 1)
+    gate.see("side", 1)
+    gate.pass_ms(WINDOW_MS)
+    assert [result.reason for result in gate.results] == [GateReason.OFFLINE] * 2
+    assert not gate.status.online
+    gate.machine.go_online()
+    gate.good(3)
+    assert gate.last.reason is GateReason.UNSYNCHRONISED
+
+
+def test_what_the_plc_says_while_the_gate_is_offline_puts_nothing_in_step() -> None:
+    gate = Driven(online=False)
+    assert not gate.status.synchronised
+    gate.machine.go_online()
+    gate.good(1)
+    assert gate.last.reason is GateReason.UNSYNCHRONISED
+    gate.ask(Synchronise())
+    gate.good(2)
+    assert gate.last.opens
+
+
+def test_more_parts_under_way_than_there_can_be_cost_step_not_memory() -> None:
+    gate = Driven(window_us=10**9)
+    for number in range(1, 1200):
+        gate.trigger(number)
+    assert gate.machine.causes[Cause.CROWD] > 0
+    assert len(gate.results) == 1199 - 1024
+    assert not any(result.opens for result in gate.results)
+
+
+def live_tag(camera: str, trigger: int | None, **more: Any) -> Any:
+    return judged(camera, trigger, **more).tag
+
+
+def test_armed_by_the_live_topic_the_first_header_of_a_part_starts_its_timer() -> None:
+    gate = Driven(arm="live")
+    gate.trigger(1)
+    gate.machine.header(live_tag("top", 1), gate.now_us)
+    gate.pass_ms(WINDOW_MS / 2)
+    gate.machine.header(live_tag("side", 1), gate.now_us)
+    gate.see("top", 1)
+    gate.pass_ms(WINDOW_MS / 2)
+    assert [(result.trigger, result.reason) for result in gate.results] == [(1, GateReason.SILENCE)]
+    gate.machine.header(live_tag("side", 1), gate.now_us)
+    assert gate.machine.due_us is None, "a header that comes late arms nothing anew"
+    gate.machine.header(live_tag("top", 2), gate.now_us)
+    gate.see("top", 2)
+    gate.see("side", 2)
+    assert gate.last.opens
+
+
+@pytest.mark.parametrize("tag", [{"simulated": True}, {"camera": "stranger"}, {"trigger": None}, {"trigger": 2**40}])
+def test_a_header_that_can_open_nothing_arms_nothing(tag: dict[str, Any]) -> None:
+    gate = Driven(arm="live")
+    gate.machine.header(live_tag(**{"camera": "top", "trigger": 1, **tag}), gate.now_us)
+    assert gate.machine.due_us is None
+
+
+def test_armed_by_the_live_topic_parts_without_a_trigger_are_numbered_as_they_come() -> None:
+    gate = Driven(arm="live", match="part_id")
+    for part in "ABC":
+        gate.machine.header(live_tag("top", None, part_id=part), gate.now_us)
+        gate.machine.header(live_tag("side", None, part_id=part), gate.now_us)
+        gate.see("top", None, part_id=part)
+        gate.see("side", None, part_id=part)
+    assert [(result.trigger, result.part_id, result.opens) for result in gate.results] == [
+        (0, "A", True),
+        (1, "B", True),
+        (2, "C", True),
+    ]
+
+
+def test_a_camera_that_starts_anew_shows_in_its_headers() -> None:
+    gate = Driven(arm="live")
+    gate.machine.header(live_tag("top", 1), gate.now_us)
+    gate.machine.header(live_tag("top", 1, session=OTHER_SESSION), gate.now_us)
+    assert gate.machine.causes[Cause.SESSION] == 1
+    assert not gate.status.synchronised
