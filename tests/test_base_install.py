@@ -96,6 +96,15 @@ def test_subscribe_audit_and_readers_run_on_the_base_install(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("command", [["recordings", "list"], ["replay"]])
+def test_what_needs_mcap_says_how_to_get_it(base: Path, command: list[str]) -> None:
+    done = run(base, "sightline", *command, "recording.mcap")
+    assert done.returncode == 2
+    assert "sightline[record]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(300)
 def test_a_gateway_says_how_to_get_what_it_needs_besides(base: Path) -> None:
     done = run(base, "sightline", "gate", "--config", str(ROOT / "deploy" / "gate.toml"))
     assert done.returncode == 2

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import structlog
 
-from producers.recording.file import Topic
+from producers.recording.message import Topic
 from producers.recording.recorder import Note, Recorder
 from worker.errors import WorkerError
 from worker.reader import ResultReader

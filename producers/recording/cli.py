@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
 HELP = "Recordings: what is in them, whether they are whole, and making them whole again."
 
+WIDTH = 160  # characters
+
 Place = Annotated[Path, typer.Argument(help="A recording, NAME.mcap, or a folder of them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a file, one a line.")]
 
 
 def list(place: Place, as_json: AsJson = False) -> int:  # noqa: A001 - named as it is typed
     """List recordings: cameras, frames, verdicts, when, and whether each was closed in order."""
-    from producers.recording.examine import examine
     from producers.recording.folder import files_of
 
-    return _show([examine(path, thoroughly=False) for path in files_of(place)], as_json=as_json)
+    return _show([_examined(path, place, thoroughly=False) for path in files_of(place)], as_json=as_json)
 
 
 def check(place: Place, as_json: AsJson = False) -> int:
@@ -37,12 +38,11 @@ def check(place: Place, as_json: AsJson = False) -> int:
     Exit code 1 if one was cut off or anything in it can't be read; `sightline recordings repair` saves the rest. Seqs
     that are in no recording are counted, and are no damage: nobody recorded them.
     """
-    from producers.recording.examine import examine
     from producers.recording.folder import files_of
 
     console = Console(stderr=True)
     paths = track(files_of(place), "reading", console=console, disable=not console.is_terminal)
-    reports = [examine(path, thoroughly=True) for path in paths]
+    reports = [_examined(path, place, thoroughly=True) for path in paths]
     _show(reports, as_json=as_json)
     return ExitCode.OK if all(report.sound for report in reports) else ExitCode.NO
 
@@ -67,6 +67,19 @@ def repair(
     return ExitCode.OK
 
 
+def _examined(path: Path, place: Path, *, thoroughly: bool) -> "FileReport":
+    """What a file is like; one of many that can't be read at all is reported like the others."""
+    from producers.errors import RecordingError
+    from producers.recording.examine import FileReport, examine
+
+    try:
+        return examine(path, thoroughly=thoroughly)
+    except RecordingError as error:
+        if path == place:
+            raise
+        return FileReport(str(path), path.stat().st_size, whole=False, damaged=1, problems=[str(error)])
+
+
 def _show(reports: "Sequence[FileReport]", *, as_json: bool) -> int:
     if as_json:
         for report in reports:
@@ -81,7 +94,8 @@ def _show(reports: "Sequence[FileReport]", *, as_json: bool) -> int:
         table.add_column(name)
     for report in reports:
         table.add_row(*_row(report))
-    Console(soft_wrap=True, highlight=False).print(table)
+    width = None if sys.stdout.isatty() else WIDTH  # whoever reads it from a file wants whole names
+    Console(highlight=False, width=width).print(table)
     for report in reports:
         for problem in report.problems:
             print(problem, file=sys.stderr)

@@ -1,6 +1,9 @@
 """`sightline replay`: a recording's cameras, each with a publisher of its own, and one stream of captures for all."""
 
+import math
 import re
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import reduce
@@ -17,6 +20,8 @@ from producers.service import ServiceManager
 
 log = structlog.get_logger("replay")
 
+SWITCH_S = 0.0002  # Python lets a busy thread go on for 5 ms, while another waits
+
 
 def endpoints(first: str, cameras: int) -> list[str]:
     """An endpoint for each camera: ports two apart, so that work and live ones alternate; of one camera the first.
@@ -32,13 +37,16 @@ def endpoints(first: str, cameras: int) -> list[str]:
     return [f"{address[1]}{int(address[2]) + 2 * number}" for number in range(cameras)]
 
 
-def run(replay: Replay, cameras: Sequence[PublisherSettings], *, total: int | None, drain_s: float) -> ExitCode:
+def run(
+    replay: Replay, cameras: Sequence[PublisherSettings], *, total: int | None, wait_s: float, drain_s: float
+) -> ExitCode:
     """Replays, and waits for the verdicts.
 
     Args:
         replay: what, and how.
         cameras: a publisher's settings for each camera of the recording.
         total: frames there will be, for the progress bar; None: nobody knows.
+        wait_s: how long to wait at the beginning until each camera has a worker.
         drain_s: how long to wait at the end without a verdict, before giving up the rest.
 
     Returns:
@@ -50,6 +58,8 @@ def run(replay: Replay, cameras: Sequence[PublisherSettings], *, total: int | No
         AddressTaken: an endpoint in use.
     """
     keep_freed_memory()
+    if math.isfinite(replay.speed):  # a publisher that sends a worker a hundred frames must let the next be on time
+        sys.setswitchinterval(SWITCH_S)
     service = ServiceManager()
     with ExitStack() as stack:
         publishers: dict[str, FramePublisher] = {}
@@ -61,6 +71,7 @@ def run(replay: Replay, cameras: Sequence[PublisherSettings], *, total: int | No
             log.info("replaying", camera=settings.camera, session=publisher.session, speed=replay.speed, **ends)
         collect_garbage_rarely()
         service.ready()
+        _await_workers(publishers, wait_s, stopping)
         _publish_all(replay, publishers, stopping, total)
         service.stopping()
         left = sum(publisher.drain(drain_s) for publisher in publishers.values())
@@ -79,6 +90,17 @@ def _publish_all(
         for capture in captures:
             publish(publishers[capture.header.camera], capture)
             advance()
+
+
+def _await_workers(publishers: Mapping[str, FramePublisher], wait_s: float, stopping: Callable[[], bool]) -> None:
+    """Frames that pile up before anybody takes them would arrive all at once: their timing would be lost."""
+    ends = time.monotonic() + wait_s
+    missing = list(publishers)
+    while not stopping() and missing and time.monotonic() < ends:
+        time.sleep(0.02)
+        missing = [name for name, publisher in publishers.items() if not publisher.counts()["workers"]]
+    if missing and wait_s:
+        log.warning("no worker has come, the replay begins without", cameras=missing, waited_s=wait_s)
 
 
 def _interrupt(publishers: Mapping[str, FramePublisher]) -> None:

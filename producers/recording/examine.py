@@ -9,8 +9,9 @@ from typing import Any
 from producers.checksum import crc32
 from producers.errors import BadFrame, RecordingError
 from producers.frame import FrameId
-from producers.recording.file import RecordingFile, Topic
-from producers.recording.reading import ALL, PICTURES, RecordedMessage, read_messages, read_summary
+from producers.recording.file import RecordingFile
+from producers.recording.message import ALL, PICTURES, RecordedMessage, Topic
+from producers.recording.reading import read_messages, read_summary
 from producers.recording.settings import MIB
 
 NAMED = 20  # problems that are listed; all are counted

@@ -4,7 +4,6 @@ MCAP (https://mcap.dev/spec) is an open container of messages with times; Foxglo
 """
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -12,22 +11,10 @@ from mcap.writer import CompressionType, Writer
 
 from producers.frame import FrameHeader, Payload
 from producers.recording import foxglove
+from producers.recording.message import Topic
 
 JSON_SCHEMA = b'{"type": "object"}'
 COMPRESSIONS = {"none": CompressionType.NONE, "lz4": CompressionType.LZ4, "zstd": CompressionType.ZSTD}
-
-
-class Topic(StrEnum):
-    """What a message is; its topic is `CAMERA/` and this."""
-
-    FRAME = "frame"
-    """A picture in raw pixels."""
-    COMPRESSED = "compressed"
-    """A picture as a JPEG or PNG file."""
-    GONE = "gone"
-    """A frame that was captured and has no pixels: JSON, its tag and the reason."""
-    VERDICT = "verdict"
-    """The verdict of a frame: JSON, as `sightline subscribe --json` prints it."""
 
 
 class RecordingFile:

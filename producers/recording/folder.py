@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from producers.errors import RecordingError, SettingsError
-from producers.recording.reading import ALL, RecordedMessage, Tell, Wanted, read_messages
+from producers.recording.message import ALL, RecordedMessage, Wanted
+from producers.recording.reading import Tell, read_messages
 from producers.recording.settings import SUFFIX
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
@@ -48,7 +49,7 @@ class Recording:
 
     def __init__(self, place: Path, *, tell: Tell = lambda text: None) -> None:
         self._tell = tell
-        starts = {path: self._first_ns(path) for path in files_of(place)}
+        starts = {path: self._first_ns(path, place) for path in files_of(place)}
         known = {path: start for path, start in starts.items() if start is not None}
         if not known:
             raise RecordingError(f"{place} holds no message that can be read")
@@ -80,8 +81,15 @@ class Recording:
         last = wanted.until_ns if until is None else moment_ns(until, start_ns=self.start_ns)
         return replace(wanted, since_ns=first, until_ns=last)
 
-    def _first_ns(self, path: Path) -> int | None:
-        message = next(read_messages(path), None)
+    def _first_ns(self, path: Path, place: Path) -> int | None:
+        """Time of a file's first message; None if it has none, or is one of many and can't be read."""
+        try:
+            message = next(read_messages(path), None)
+        except RecordingError as error:
+            if path == place:
+                raise
+            self._tell(str(error))
+            return None
         return None if message is None else message.time_ns
 
     def _push(

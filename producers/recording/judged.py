@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.errors import RecordingError
-from producers.recording.file import Topic
 from producers.recording.folder import Recording
-from producers.recording.reading import Wanted
+from producers.recording.message import Topic, Wanted
 
 
 @dataclass(frozen=True)

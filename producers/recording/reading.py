@@ -5,8 +5,7 @@ to where it ends.
 """
 
 import struct
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -21,9 +20,7 @@ from mcap.summary import Summary
 
 from producers.checksum import crc32
 from producers.errors import RecordingError
-from producers.frame import FrameHeader, Payload
-from producers.recording import foxglove
-from producers.recording.file import Topic
+from producers.recording.message import ALL, EVERYTHING, RecordedMessage, Topic, Wanted
 
 MAGIC = b"\x89MCAP0\r\n"
 HEAD = struct.Struct("<BQ")  # a record's opcode, and the length of what follows
@@ -31,69 +28,9 @@ MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time; t
 CHUNK = struct.Struct("<QQQII")  # first and last time, size, checksum, length of the compression's name
 LENGTH = struct.Struct("<Q")
 LARGEST_CHUNK_BYTES = 2 << 30
-_SCHEMAS = {Topic.FRAME: foxglove.RAW, Topic.COMPRESSED: foxglove.COMPRESSED}
-PICTURES = frozenset(_SCHEMAS)
-EVERYTHING = frozenset(Topic)
 DAMAGED = (McapError, RecordingError, struct.error, ValueError, KeyError, OverflowError, MemoryError)
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class RecordedMessage:
-    """One message of a recording.
-
-    Attributes:
-        camera: name.
-        topic: what it is.
-        time_ns: when its frame was captured, or the verdict was given; UTC since the epoch.
-        seq: of the frame, its lowest 32 bits.
-        data: as it is stored.
-    """
-
-    camera: str
-    topic: Topic
-    time_ns: int
-    seq: int
-    data: Payload
-
-    def frame(self) -> tuple[FrameHeader, bytes, bytes]:
-        """The frame's header, the same as it travelled, and the payload.
-
-        Raises:
-            RecordingError: it is none of ours.
-            BadFrame: its header can't be read.
-        """
-        text, payload = foxglove.from_message(memoryview(self.data), _SCHEMAS[self.topic])
-        return FrameHeader.from_bytes(text), text, payload
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is asked of a recording.
-
-    Attributes:
-        topics: only these.
-        cameras: only of these; empty: of all.
-        since_ns: not before; UTC since the epoch.
-        until_ns: before this; None: to the end.
-    """
-
-    topics: Collection[Topic] = EVERYTHING
-    cameras: Collection[str] = ()
-    since_ns: int = 0
-    until_ns: int | None = None
-
-    def channel(self, camera: str, topic: Topic) -> bool:
-        """Whether anything on a channel is wanted."""
-        return topic in self.topics and (not self.cameras or camera in self.cameras)
-
-    def span(self, first_ns: int, last_ns: int) -> bool:
-        """Whether anything between two times is wanted."""
-        return last_ns >= self.since_ns and (self.until_ns is None or first_ns < self.until_ns)
-
-
-ALL = Wanted()
 
 
 def read_messages(path: Path, wanted: Wanted = ALL, *, tell: Tell = lambda text: None) -> Iterator[RecordedMessage]:

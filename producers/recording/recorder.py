@@ -15,7 +15,7 @@ from types import TracebackType
 import structlog
 
 from producers.frame import Frame, FrameHeader, FrameTag, Payload
-from producers.recording.file import Topic
+from producers.recording.message import Topic
 from producers.recording.rotation import Rotation
 from producers.recording.settings import RecordingSettings
 
@@ -83,7 +83,7 @@ class Recorder:
         self._clock = clock
         self._changed = threading.Condition()
         self._queue: deque[Recordable | Note | Frame] = deque()
-        self._queued_bytes = 0
+        self._held_bytes = 0  # not written yet
         self._closing = False
         self._counts = {"recorded": 0, "dropped": 0, "failures": 0}
         self._retry_at = 0.0
@@ -104,14 +104,14 @@ class Recorder:
 
     def offer(self, item: Recordable | Note | Frame) -> None:
         """Takes a frame or a note; if too much waits already, it is dropped and counted. Any thread; never waits."""
-        size = len(item.payload) if isinstance(item, Frame) else item.size
+        size = _size(item)
         with self._changed:
-            dropped = self._queued_bytes + size > self.settings.queue_bytes and bool(self._queue)
+            dropped = self._held_bytes + size > self.settings.queue_bytes and self._held_bytes > 0
             if dropped:
                 self._counts["dropped"] += 1
             else:
                 self._queue.append(item)
-                self._queued_bytes += size
+                self._held_bytes += size
                 self._changed.notify()
         if dropped and not self._overrun:
             self._overrun = True
@@ -138,8 +138,9 @@ class Recorder:
             items, over = self._wait()
             for item in items:
                 self._guarded(partial(self._write, item), losing=1)
-            if over or self._rotation.due_in_s() <= 0:
-                self._guarded(self._settle, losing=0)
+                self._count(freed_bytes=_size(item))
+                self._settle_if_due()
+            self._settle_if_due()
         self._guarded(self._rotation.close, losing=0)
 
     def _wait(self) -> tuple[list[Recordable | Note | Frame], bool]:
@@ -149,7 +150,6 @@ class Recorder:
                 self._changed.wait(self._rotation.due_in_s())
             items = list(self._queue)
             self._queue.clear()
-            self._queued_bytes = 0
             return items, self._closing
 
     def _write(self, item: Recordable | Note | Frame) -> None:
@@ -162,6 +162,10 @@ class Recorder:
             item = Recordable(header, header.to_bytes(), item.payload)
         file.add_frame(item.header, item.text, item.payload)
 
+    def _settle_if_due(self) -> None:
+        if self._rotation.due_in_s() <= 0:
+            self._guarded(self._settle, losing=0)
+
     def _settle(self) -> None:
         self._rotation.flush()
         self._overrun = False
@@ -172,14 +176,21 @@ class Recorder:
     def _guarded(self, act: Callable[[], None], *, losing: int) -> None:
         """Does something that the disk may refuse; while it has refused, nothing is tried until it is time again."""
         if self._retry_at > self._clock():
-            self._counts["dropped"] += losing
+            self._count(dropped=losing)
             return
         try:
             act()
         except OSError as error:
             self._stop(error, losing)
             return
-        self._counts["recorded"] += losing
+        self._count(recorded=losing)
+
+    def _count(self, *, recorded: int = 0, dropped: int = 0, failures: int = 0, freed_bytes: int = 0) -> None:
+        with self._changed:
+            self._counts["recorded"] += recorded
+            self._counts["dropped"] += dropped
+            self._counts["failures"] += failures
+            self._held_bytes -= freed_bytes
 
     def _stop(self, error: OSError, losing: int) -> None:
         lost = 0
@@ -187,9 +198,7 @@ class Recorder:
             lost = self._rotation.give_up()
         except OSError as worse:
             log.warning("a recording could not be cut to what is whole", error=str(worse))
-        self._counts["failures"] += 1
-        self._counts["dropped"] += lost + losing
-        self._counts["recorded"] -= lost
+        self._count(recorded=-lost, dropped=lost + losing, failures=1)
         self._retry_at = self._clock() + self.settings.retry_s
         if not self._standing:
             self._standing = True
@@ -199,3 +208,8 @@ class Recorder:
                 error=error.strerror or str(error),
                 retry_s=self.settings.retry_s,
             )
+
+
+def _size(item: Recordable | Note | Frame) -> int:
+    """Bytes that it keeps in memory, about."""
+    return len(item.payload) if isinstance(item, Frame) else item.size

@@ -12,7 +12,7 @@ from producers.errors import BadFrame, RecordingError, SettingsError
 from producers.frame import FrameHeader, FrameId, PartTag
 from producers.publisher import FramePublisher
 from producers.recording.folder import Recording
-from producers.recording.reading import RecordedMessage, Wanted
+from producers.recording.message import RecordedMessage, Wanted
 from producers.sources import NAP_S
 
 log = structlog.get_logger("replay")

@@ -31,6 +31,9 @@ def replay(
     live: Annotated[str, typer.Option(help="Endpoint that viewers dial.")] = "tcp://127.0.0.1:5566",
     key: Annotated[Path | None, typer.Option(help="As of sightline camera.", envvar="SIGHTLINE_KEY")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="As of sightline camera.")] = False,
+    wait_s: Annotated[
+        float, typer.Option(min=0, help="Wait so long at the beginning until each camera has a worker.")
+    ] = 10.0,
     drain_s: Annotated[float, typer.Option(min=0, help="Seconds to wait at the end without a verdict.")] = 60.0,
     state: Annotated[Path | None, typer.Option(help="As of sightline camera, but a folder of replay's own.")] = None,
     to_dataset: Annotated[
@@ -42,7 +45,8 @@ def replay(
     """Publish a recording's frames again: the same bytes and headers, in their original timing.
 
     Every frame is marked simulated, belongs to a new session, and names the recorded frame as its original. It has no
-    budget unless --keep-budget is given. Several cameras have an endpoint each: the second one's port is two higher.
+    budget unless --keep-budget is given. What was recorded without pixels is left out. Several cameras have an endpoint
+    each: the second one's port is two higher.
 
     The endpoints are not those of a camera, so that no worker of the line takes these frames by accident. Give the
     replay a worker whose settings name another line, and these endpoints.
@@ -65,7 +69,7 @@ def replay(
         return _write_dataset(chosen, to_dataset, total=sum(counts.values()))
     settings = _publishers(sorted(counts), work=work, live=live, key=key, insecure=insecure, state=state)
     total = None if loop or since or until or only else sum(counts.values())
-    return run(chosen, settings, total=total, drain_s=drain_s)
+    return run(chosen, settings, total=total, wait_s=wait_s, drain_s=drain_s)
 
 
 def select(
@@ -88,7 +92,7 @@ def select(
     from producers.errors import RecordingError, SettingsError
     from producers.recording.examine import examine
     from producers.recording.judged import said_of
-    from producers.recording.reading import PICTURES, Wanted
+    from producers.recording.message import PICTURES, Wanted
     from producers.recording.replay import Replay, speed_of
 
     if only not in (None, "pass", "fail"):

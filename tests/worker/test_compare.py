@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from producers.errors import RecordingError, SettingsError
 from producers.frame import Frame, make_frame
 from producers.recording.folder import Recording
-from producers.recording.reading import PICTURES, Wanted
+from producers.recording.message import PICTURES, Wanted
 from producers.recording.recorder import Recorder
 from producers.recording.replay import Replay
 from producers.recording.settings import RecordingSettings

@@ -13,10 +13,9 @@ from producers.errors import RecordingError, SettingsError
 from producers.keys import new_pair, read_pair, read_public
 from producers.publisher import FramePublisher, PublisherSettings
 from producers.recording import cli as recordings
-from producers.recording.file import Topic
 from producers.recording.folder import Recording, files_of
 from producers.recording.listening import listen
-from producers.recording.reading import PICTURES
+from producers.recording.message import PICTURES, Topic
 from producers.recording.recorder import Recorder
 from producers.recording.settings import RecordingSettings
 from producers.watching import LiveEnd, Watcher

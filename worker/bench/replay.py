@@ -20,7 +20,7 @@ import psutil
 from producers.publisher import PublisherSettings
 from producers.recording.daemon import endpoints
 from producers.recording.folder import Recording
-from producers.recording.reading import PICTURES, Wanted
+from producers.recording.message import PICTURES, Wanted
 from worker.bench.child import PATIENCE_S, Child
 from worker.bench.taking import Account, record_cameras, take
 from worker.demo.processes import Processes, free_ports

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from producers.frame import Frame, FrameTag, Picture, frame_of, make_frame
-from producers.recording.reading import ALL, PICTURES, Wanted, read_messages
+from producers.recording.message import ALL, PICTURES, Wanted
+from producers.recording.reading import read_messages
 from producers.recording.recorder import Recorder
 from producers.recording.settings import RecordingSettings
 

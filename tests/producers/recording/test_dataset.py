@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from producers.errors import RecordingError
-from producers.recording.file import Topic
+from producers.recording.message import Topic
 from producers.recording.recorder import Note, Recorder
 from producers.recording.replay_cli import replay
 from producers.recording.settings import RecordingSettings

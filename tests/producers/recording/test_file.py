@@ -10,8 +10,8 @@ import pytest
 from mcap.reader import make_reader
 
 from producers.frame import decode
-from producers.recording.file import Topic
-from producers.recording.reading import Wanted, read_messages
+from producers.recording.message import Topic, Wanted
+from producers.recording.reading import read_messages
 from producers.recording.recorder import Recorder
 from producers.recording.settings import RecordingSettings
 from tests.producers.recording.frames import START_NS, STEP_NS, frame, header_of, jpeg, read, record, tag

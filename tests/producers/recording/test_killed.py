@@ -17,7 +17,7 @@ from tests.producers.recording.test_recorder import read_whole
 from tests.producers.recording.two_cameras import WINDOW_S
 
 LONG = os.environ.get("SIGHTLINE_FAULTS") == "long"
-FRAMES, RATE, SIDE = (500, 100.0, 256) if LONG else (150, 100.0, 64)
+FRAMES, RATE, SIDE = (500, 200.0, 256) if LONG else (150, 100.0, 64)
 SLACK_S = 1.0  # a busy machine lets a thread wait
 
 

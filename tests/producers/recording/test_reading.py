@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from producers.errors import RecordingError
+from producers.recording.cli import check
 from producers.recording.examine import examine, repair
 from producers.recording.folder import Recording, files_of, moment_ns
-from producers.recording.reading import RecordedMessage, read_messages
+from producers.recording.message import RecordedMessage
+from producers.recording.reading import read_messages
 from tests.producers.recording.frames import START_NS, STEP_NS, frame, header_of, read, record
 
 FRAMES = [frame(seq) for seq in range(40)]
@@ -140,6 +142,21 @@ def test_files_in_a_folder_are_one_recording_in_the_order_of_time(tmp_path: Path
     assert [seq for seq, _ in found] == [seq for seq in range(10) for _ in range(2)]
     assert len(set(found)) == 20
     assert header_of(frame(0))["captured_ns"] == recording.start_ns
+
+
+def test_a_file_of_a_folder_that_can_not_be_read_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A power cut may leave one with nothing in it."""
+    record(tmp_path / "a.mcap", frame(0))
+    (tmp_path / "b.mcap").write_bytes(b"")
+    told: list[str] = []
+    assert [message.seq for message in Recording(tmp_path, tell=told.append).messages()] == [0]
+    assert "b.mcap is no recording" in told[0]
+    assert check(tmp_path) == 1
+    assert "b.mcap is no recording" in capsys.readouterr().err
+    with pytest.raises(RecordingError, match="not an MCAP file"):
+        check(tmp_path / "b.mcap")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ from producers.errors import RecordingError, SettingsError
 from producers.frame import FrameHeader
 from producers.recording import daemon
 from producers.recording.daemon import endpoints
-from producers.recording.file import Topic
 from producers.recording.folder import Recording
-from producers.recording.reading import PICTURES, Wanted
+from producers.recording.message import PICTURES, Topic, Wanted
 from producers.recording.recorder import Note, Recorder
 from producers.recording.replay import Replay, speed_of
 from producers.recording.replay_cli import select
@@ -132,7 +131,7 @@ def _run(replay: Replay, settings: PublisherSettings) -> ExitCode:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(daemon, "stop_requested", never)
-        return daemon.run(replay, [settings], total=None, drain_s=5)
+        return daemon.run(replay, [settings], total=None, wait_s=5, drain_s=5)
 
 
 def test_ports_count_up_for_further_cameras() -> None:
