@@ -7,7 +7,7 @@ In the order of the flow:
 - `video`      video files
 - `live_source` cameras and streams: opened anew whenever they are lost
 - `opencv_camera` USB cameras and network streams
-- `newest`     a thread that empties a driver's queue
+- `draining`   threads that empty a driver's queue
 - `attribution` which part a picture shows
 - `push`       the other way in: a door for camera programs in any language
 - `shaping`    what is done to a picture before the wire

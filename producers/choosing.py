@@ -25,7 +25,8 @@ def choose_source(
     """The source that was asked for, by its form.
 
     Args:
-        text: a folder, a picture, a video file, `usb:0` or `/dev/video0`, `rtsp://...`, `http://...`, `push://...`.
+        text: a folder, a picture, a video file, `usb:0` or `/dev/video0`, `rtsp://...`, `http://...`,
+            `aravis:NAME` or `aravis:IP`, `basler:SERIAL`, `push://...`.
         loop: start again after the last picture.
         rate: pictures a second; 0: as fast as they are taken.
         features: what a camera is to be set to.
@@ -61,6 +62,10 @@ def _camera(text: str, features: CameraFeatures) -> Source | None:
         return _stream(text, features)
     if usb := re.fullmatch(r"usb:(\d+)|(/dev/video\d+)", text):
         return _usb(usb[1] or usb[2], features)
+    if text.startswith("aravis:"):
+        return _aravis(text, features)
+    if text.startswith("basler:"):
+        return _basler(text, features)
     return None
 
 
@@ -78,3 +83,21 @@ def _usb(device: str, features: CameraFeatures) -> Source:
     features.refuse_others(USB_FEATURES, of="a USB camera")
     label = f"usb:{device}" if device.isdigit() else device
     return LiveSource(label, lambda: open_usb(device, features), silence_s=features.read_timeout_s)
+
+
+def _aravis(text: str, features: CameraFeatures) -> Source:
+    from producers.aravis_camera import ARAVIS_FEATURES, AravisCamera
+
+    features.refuse_others(ARAVIS_FEATURES, of="a camera through Aravis")
+    name = text.removeprefix("aravis:")
+    silence_s = None if features.triggered else features.read_timeout_s
+    return LiveSource(text, lambda: AravisCamera(name, features), silence_s=silence_s)
+
+
+def _basler(text: str, features: CameraFeatures) -> Source:
+    from producers.basler_camera import BASLER_FEATURES, BaslerCamera
+
+    features.refuse_others(BASLER_FEATURES, of="a Basler camera")
+    serial = text.removeprefix("basler:")
+    silence_s = None if features.triggered else features.read_timeout_s
+    return LiveSource(text, lambda: BaslerCamera(serial, features), silence_s=silence_s)

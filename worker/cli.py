@@ -75,6 +75,9 @@ def _missing(error: ImportError) -> str | None:
         return f"this command needs {error.name}: install it with pip install 'sightline[onnx]'"
     if error.name == "psutil":
         return "this command needs psutil: install it with pip install 'sightline[demo]'"
+    if (error.name or "").split(".")[0] in ("gi", "pypylon"):
+        extra = {"gi": "aravis", "pypylon": "basler"}[(error.name or "").split(".")[0]]
+        return f"this camera needs {error.name}: install it with pip install 'sightline[{extra}]'"
     if (error.name or "").split(".")[0] == "anomalib":
         return "this command needs anomalib: install it with pip install 'sightline[peers]'"
     return None

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from producers.draining import NewestPicture
 from producers.errors import BadFrame, SourceError
 from producers.features import CameraFeatures
 from producers.live_source import LiveSource
-from producers.newest import NewestPicture
 from producers.opencv_camera import open_stream, open_usb, whole_jpeg, without_secrets
 from producers.snapshot import Snapshot
 from tests.producers.mjpeg import HEIGHT, WIDTH, MjpegCamera, jpeg
