@@ -168,12 +168,12 @@ class AravisCamera:
 
     def _set_pace(self, camera: Aravis.Camera, features: CameraFeatures) -> None:
         camera.set_acquisition_mode(Aravis.AcquisitionMode.CONTINUOUS)
+        if features.frame_rate is not None:
+            camera.set_frame_rate(features.frame_rate)  # first: Aravis switches every trigger off with it
         if features.triggered:
             camera.set_trigger(features.trigger)
         elif features.trigger is not None:
             camera.clear_triggers()
-        if features.frame_rate is not None:
-            camera.set_frame_rate(features.frame_rate)
 
 
 def _set_feature(camera: Aravis.Camera, name: str, value: bool | int | float | str) -> None:
