@@ -22,6 +22,7 @@ from producers.features import CameraFeatures
 from producers.live_source import LiveSource
 from producers.snapshot import Snapshot
 
+pytestmark = pytest.mark.timeout(60, method="thread")  # pylon's emulation needs SIGALRM for itself
 SMALL = {"width": 64, "height": 48}
 
 
