@@ -29,8 +29,6 @@ log = structlog.get_logger("camera")
 
 BUFFERS = 32  # so many pictures may wait for whoever takes them
 NO_NUMBER = 2**64 - 1  # a buffer keeps its last picture's number if the new one's first packet is lost: so it is erased
-FEATURES = ("exposure_us", "gain", "frame_rate", "trigger", "pixel_format", "packet_bytes", "width", "height")
-ARAVIS_FEATURES = (*FEATURES, "read_timeout_s", "genicam")
 OLDEST_S = 10.0  # no picture waits longer here; a clock that was set would say so
 _SETTINGS_AT_FAULT = {
     Aravis.DeviceError.WRONG_FEATURE,
@@ -105,16 +103,18 @@ class AravisCamera:
     def _take(self, buffer: Aravis.Buffer) -> None:
         now, number = time.monotonic(), buffer.get_frame_id()
         lost = self._ids.came(None if number == NO_NUMBER else number)
-        self._ready.extend(missing("the picture never came", captured=now) for _ in range(lost))
+        self._ready.extend(missing("the picture never came", captured=now, came=False) for _ in range(lost))
         self._ready.append(self._snapshot(buffer, now))
         self._hand_out(self._stream, buffer)
 
     def _snapshot(self, buffer: Aravis.Buffer, now: float) -> Snapshot:
         status = buffer.get_status()
-        if status != Aravis.BufferStatus.SUCCESS:
-            return missing(f"the picture came incomplete ({status.value_nick})", captured=now)
         age_s = (time.time_ns() - buffer.get_system_timestamp()) / 1e9
+        if buffer.get_frame_id() == NO_NUMBER:  # then its time is another picture's, too
+            age_s = 0.0
         captured = now - min(max(age_s, 0.0), OLDEST_S)
+        if status != Aravis.BufferStatus.SUCCESS:
+            return missing(f"the picture came incomplete ({status.value_nick})", captured=captured)
         try:
             height, width = buffer.get_image_height(), buffer.get_image_width()
             image = self._format.image(buffer.get_image_data(), height=height, width=width)

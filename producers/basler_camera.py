@@ -17,8 +17,6 @@ from producers.pixel_formats import PixelFormat, pixel_format
 from producers.snapshot import Snapshot, missing
 from producers.transform import Transform, after_crop
 
-FEATURES = ("exposure_us", "gain", "frame_rate", "trigger", "pixel_format", "packet_bytes", "width", "height")
-BASLER_FEATURES = (*FEATURES, "read_timeout_s", "genicam")
 WAIT_MS = 100
 NO_NUMBER = 2**64 - 1
 
@@ -77,7 +75,10 @@ class BaslerCamera(EveryPicture):
         try:
             number = result.BlockID
             lost = self._ids.came(None if number == NO_NUMBER else number)
-            return [*(missing("the picture never came", captured=now) for _ in range(lost)), self._picture(result, now)]
+            return [
+                *(missing("the picture never came", captured=now, came=False) for _ in range(lost)),
+                self._picture(result, now),
+            ]
         finally:
             result.Release()
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -34,8 +35,8 @@ class PixelFormat:
         needed = height * width * channels * dtype.itemsize
         if len(data) != needed:
             raise BadFrame(f"the picture has {len(data)} bytes, {width} x {height} pixels take {needed}")
-        pixels: Image = np.frombuffer(data, dtype).reshape((height, width, 3) if channels == 3 else (height, width))
-        return pixels << np.uint16(16 - self.bits) if 8 < self.bits < 16 else pixels
+        pixels = np.frombuffer(data, dtype).reshape((height, width, 3) if channels == 3 else (height, width))
+        return cast(Image, np.left_shift(pixels, 16 - self.bits) if 8 < self.bits < 16 else pixels)
 
 
 def pixel_format(name: str) -> PixelFormat:

@@ -16,9 +16,11 @@ pytest.importorskip("gi", reason="no PyGObject: pip install 'sightline[aravis]'"
 from producers.errors import SettingsError, SourceError
 
 try:
-    from producers.aravis_camera import Aravis, AravisCamera, GLib
+    from producers.aravis_camera import AravisCamera
 except SettingsError as error:
     pytest.skip(str(error), allow_module_level=True)
+
+from gi.repository import Aravis, GLib
 
 from producers.features import CameraFeatures
 from producers.frame import Image
@@ -29,7 +31,7 @@ FAKE = shutil.which("arv-fake-gv-camera-0.8")
 ADDRESS = "127.0.0.1"
 LOST_PER_THOUSAND = 20
 FRAMES = 500 if os.environ.get("SIGHTLINE_FAULTS") == "long" else 120
-SMALL = {"width": 256, "height": 256, "packet_bytes": 1400, "frame_rate": 50.0}
+SMALL: dict[str, Any] = {"width": 256, "height": 256, "packet_bytes": 1400, "frame_rate": 50.0}
 
 Process = subprocess.Popen[bytes]
 StartFake = Callable[..., Process]
@@ -74,8 +76,9 @@ def taken(camera: AravisCamera, count: int) -> list[Snapshot]:
     return found
 
 
-def number_in(image: Image) -> int:
+def number_in(image: Image | None) -> int:
     """The fake camera draws slanting stripes that begin with the picture's number, modulo 255. They must be whole."""
+    assert image is not None
     rows, columns = np.indices(image.shape)
     number = int(image[0, 0])
     assert np.array_equal(image, (number + rows + columns) % 255), "a picture that is not whole was taken for one"
