@@ -117,8 +117,7 @@ def test_a_stream_that_is_no_mjpeg_comes_in_colour_until_it_ends(tmp_path: Path)
         assert snapshot.image is not None
         assert snapshot.image.shape == (48, 64, 3)
         with pytest.raises(SourceError, match="sends no more"):
-            while True:
-                stream.grab(5)
+            list(iter(lambda: stream.grab(5), None))
         stream.close()
         server.shutdown()
         thread.join()
