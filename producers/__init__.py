@@ -7,8 +7,11 @@ In the order of the flow:
 - `video`      video files
 - `live_source` cameras and streams: opened anew whenever they are lost
 - `opencv_camera` USB cameras and network streams
-- `newest`     a thread that empties a driver's queue
-- `attribution` which part a picture shows
+- `aravis_camera` GigE Vision and USB3 Vision cameras; `basler_camera`: Basler's
+- `frame_ids`  what is missing from a camera's own numbers
+- `draining`   threads that empty a driver's queue
+- `attribution` which part a picture shows; `announced`: because a reader or the PLC said so
+- `part_lines` what they say, a line a part
 - `push`       the other way in: a door for camera programs in any language
 - `shaping`    what is done to a picture before the wire
 - `transform`  where its pixels lie on the sensor
@@ -28,5 +31,5 @@ In the order of the flow:
 - `camera`     the daemon `sightline camera`
 - `daemon`     what every daemon shares: settings, logs, signals
 
-This package needs neither torch nor Redis, and nothing in it depends on Unix.
+This package needs neither torch nor Redis, and nothing in it depends on Unix, but for serial ports.
 """

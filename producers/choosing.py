@@ -1,11 +1,13 @@
 """Which source a text means. Nothing is opened here but what tells a wrong name from a right one."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+from producers.camera_settings import CameraSettings
 from producers.errors import SettingsError
-from producers.features import CameraFeatures
-from producers.live_source import LiveSource
+from producers.features import MACHINE_VISION_FEATURES, CameraFeatures
+from producers.live_source import Device, LiveSource
 from producers.push import SCHEME, PushSource
 from producers.shaping import Shaping
 from producers.sources import FolderSource, Source
@@ -19,35 +21,35 @@ def choose_source(
     *,
     loop: bool = False,
     rate: float = 0.0,
-    features: CameraFeatures | None = None,
-    shaping: Shaping | None = None,
+    settings: CameraSettings | None = None,
 ) -> Source:
     """The source that was asked for, by its form.
 
     Args:
-        text: a folder, a picture, a video file, `usb:0` or `/dev/video0`, `rtsp://...`, `http://...`, `push://...`.
+        text: a folder, a picture, a video file, `usb:0` or `/dev/video0`, `rtsp://...`, `http://...`,
+            `aravis:NAME` or `aravis:IP`, `basler:SERIAL`, `push://...`.
         loop: start again after the last picture.
         rate: pictures a second; 0: as fast as they are taken.
-        features: what a camera is to be set to.
-        shaping: what is to be done to its pictures; a camera program does that itself.
+        settings: of a camera; what of them a kind of source can't do is refused.
 
     Raises:
         SourceError: no pictures are there.
         SettingsError: a door that other machines can reach, a pace for a source that has its own, or a feature that
             this kind of camera hasn't.
     """
-    wishes = features or CameraFeatures()
+    wishes = settings or CameraSettings()
     if (camera := _camera(text, wishes)) is not None:
         if loop or rate:
             raise SettingsError(
                 "--loop and --rate are for pictures from a folder or a video: a camera has its own pace"
             )
         return camera
-    wishes.refuse_others((), of="a folder, a video or a camera program")
+    wishes.features.refuse_others((), of="a folder, a video or a camera program")
+    _refuse_parts(wishes)
     if text.startswith(SCHEME):
         if loop or rate:
             raise SettingsError("--loop and --rate are for pictures from a folder: a camera program sets its own pace")
-        if shaping not in (None, Shaping()):
+        if wishes.shaping != Shaping():
             raise SettingsError("a camera program shapes its own pictures, and says how in transform")
         return PushSource(text)
     if Path(text).suffix.lower() in VIDEO_SUFFIXES and not Path(text).is_dir():
@@ -55,12 +57,17 @@ def choose_source(
     return FolderSource(Path(text), loop=loop, rate=rate)
 
 
-def _camera(text: str, features: CameraFeatures) -> Source | None:
+def _camera(text: str, settings: CameraSettings) -> Source | None:
     """The camera or stream that is meant; None if it is none."""
+    features = settings.features
     if text.startswith(STREAM_SCHEMES):
+        _refuse_parts(settings)
         return _stream(text, features)
     if usb := re.fullmatch(r"usb:(\d+)|(/dev/video\d+)", text):
+        _refuse_parts(settings)
         return _usb(usb[1] or usb[2], features)
+    if text.startswith(("aravis:", "basler:")):
+        return _machine_vision(text, settings)
     return None
 
 
@@ -78,3 +85,33 @@ def _usb(device: str, features: CameraFeatures) -> Source:
     features.refuse_others(USB_FEATURES, of="a USB camera")
     label = f"usb:{device}" if device.isdigit() else device
     return LiveSource(label, lambda: open_usb(device, features), silence_s=features.read_timeout_s)
+
+
+def _machine_vision(text: str, settings: CameraSettings) -> Source:
+    """A camera whose every picture counts; one with a trigger may be silent."""
+    features = settings.features
+    features.refuse_others(MACHINE_VISION_FEATURES, of="a machine vision camera")
+    if not features.triggered:
+        _refuse_parts(settings)
+    return LiveSource(
+        text,
+        _opening(text, features),
+        silence_s=None if features.triggered else features.read_timeout_s,
+        attribution=settings.parts.attribution(),
+    )
+
+
+def _opening(text: str, features: CameraFeatures) -> Callable[[], Device]:
+    library, _, name = text.partition(":")
+    if library == "aravis":
+        from producers.aravis_camera import AravisCamera
+
+        return lambda: AravisCamera(name, features)
+    from producers.basler_camera import BaslerCamera
+
+    return lambda: BaslerCamera(name, features)
+
+
+def _refuse_parts(settings: CameraSettings) -> None:
+    if settings.parts.source is not None:
+        raise SettingsError("--parts needs aravis: or basler: and a trigger: only then each picture is one part's")

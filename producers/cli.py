@@ -15,7 +15,7 @@ def camera(
         str,
         typer.Argument(
             help="A folder of pictures (searched below, too), one picture, a video file; usb:0 or /dev/video0; "
-            "rtsp://..., http://... (MJPEG); push://HOST:PORT, push:///PATH."
+            "rtsp://..., http://... (MJPEG); aravis:NAME or aravis:IP; basler:SERIAL; push://HOST:PORT, push:///PATH."
         ),
     ],
     camera: Annotated[str, typer.Option(help="Name of this camera: [a-z0-9_-], at most 32.")],
@@ -29,11 +29,18 @@ def camera(
     rate: Annotated[float, typer.Option(min=0, help="Pictures a second; 0: as fast as workers take them.")] = 0.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start again after the last picture.")] = False,
     settings: Annotated[
-        Path | None, typer.Option(help="TOML file: [features] of the camera, [shaping] of its pictures.")
+        Path | None, typer.Option(help="TOML file: [features] of the camera, [shaping] of its pictures, [parts].")
     ] = None,
     feature: Annotated[
         list[str] | None,
         typer.Option(help="NAME=VALUE, goes before the file's: exposure_us=800, gain=6, trigger=Line1, ..."),
+    ] = None,
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            help="Which part a triggered camera's picture shows: counter, or a line each from tcp://HOST:PORT or "
+            "serial:DEVICE@BAUD."
+        ),
     ] = None,
     roi: Annotated[str | None, typer.Option(help="X,Y,WIDTH,HEIGHT: the part of the picture that is kept.")] = None,
     rotate: Annotated[int | None, typer.Option(help="Clockwise: 0, 90, 180 or 270.")] = None,
@@ -124,9 +131,9 @@ def camera(
 
     configure_logging(log_level)
     wishes = read_camera_settings(
-        settings, features=feature or (), roi=roi, rotate=rotate, scale=scale, encoding=encoding
+        settings, features=feature or (), parts=parts, roi=roi, rotate=rotate, scale=scale, encoding=encoding
     )
-    chosen = choose_source(source, loop=loop, rate=rate, features=wishes.features, shaping=wishes.shaping)
+    chosen = choose_source(source, loop=loop, rate=rate, settings=wishes)
     fields = {
         "camera": camera,
         "work": work,

@@ -42,6 +42,9 @@ SOURCE_COUNTERS = {
     "source_outage_seconds": "Seconds without pictures because of that.",
     "source_skipped": "Pictures of a camera without a trigger that a newer one took the place of.",
     "source_incomplete": "Pictures that came incomplete or not at all: bad_frame.",
+    "source_parts_announced": "Parts that a reader or the PLC announced.",
+    "source_parts_without_picture": "Announced parts whose picture did not come, or may be another's: bad_frame.",
+    "source_pictures_without_part": "Pictures whose part nobody announced, or that may be another's.",
 }
 SOURCE_GAUGES = {
     "source_up": "Whether the camera or stream sends pictures.",

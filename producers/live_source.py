@@ -87,9 +87,10 @@ class LiveSource:
         try:
             self._attribution.open()
             while not stopping():
-                yield from self._attribution.overdue(self._clock())
                 picture = self._next()
-                if picture is not None:
+                if picture is None:
+                    yield from self._attribution.overdue(self._clock())
+                else:
                     yield from self._attribution.attribute(picture)
                     self._heard = self._clock()  # silence begins when whoever takes pictures is back for more
             yield from self._attribution.left()

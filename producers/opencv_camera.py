@@ -9,10 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 import cv2
 import numpy as np
 
+from producers.draining import NewestPicture
 from producers.errors import BadFrame, SourceError
 from producers.features import CameraFeatures
 from producers.frame import Image
-from producers.newest import NewestPicture
 from producers.opencv import open_capture
 from producers.snapshot import Snapshot, missing
 
@@ -91,7 +91,7 @@ def _four_letters(name: str | None) -> float | None:
 def _reading(capture: cv2.VideoCapture, name: str, *, as_sent: tuple[int, float]) -> NewestPicture:
     """Pictures; those that come as JPEG are taken as they are sent, so that torn ones show."""
     is_jpeg = int(capture.get(cv2.CAP_PROP_FOURCC)) == MJPG and capture.set(*as_sent)
-    return NewestPicture(lambda: _picture(capture, name, is_jpeg=is_jpeg), capture.release)
+    return NewestPicture(lambda: [_picture(capture, name, is_jpeg=is_jpeg)], capture.release)
 
 
 def _picture(capture: cv2.VideoCapture, name: str, *, is_jpeg: bool) -> Snapshot:

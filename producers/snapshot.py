@@ -22,6 +22,7 @@ class Snapshot:
         part: what is known of the part.
         flaw: why there is no picture, a sentence for the log.
         transform: from its pixels to the sensor's; None: they are the same.
+        came: false for one that the camera took, and of which nothing came.
     """
 
     image: Image | None
@@ -30,6 +31,7 @@ class Snapshot:
     part: PartTag = NOBODY_KNOWS
     flaw: str = ""
     transform: Transform | None = None
+    came: bool = True
 
     def of(self, part: PartTag) -> "Snapshot":
         """The same picture, of this part."""
@@ -55,6 +57,6 @@ class Snapshot:
         )
 
 
-def missing(flaw: str, *, captured: float, part: PartTag = NOBODY_KNOWS) -> Snapshot:
+def missing(flaw: str, *, captured: float, part: PartTag = NOBODY_KNOWS, came: bool = True) -> Snapshot:
     """The place of a picture that should be here and isn't."""
-    return Snapshot(None, captured, part=part, flaw=flaw)
+    return Snapshot(None, captured, part=part, flaw=flaw, came=came)

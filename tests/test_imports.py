@@ -35,6 +35,14 @@ def test_a_module_imports_only_what_its_place_allows(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_camera_s_library_is_imported_in_one_place(path: Path) -> None:
+    """Neither is in the base install, so nothing else may need it."""
+    places = {"gi": "producers/aravis_camera.py", "pypylon": "producers/basler_camera.py"}
+    for library, place in places.items():
+        assert library not in imported(path) or str(path.relative_to(ROOT)) == place
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_sockets_live_in_few_places(path: Path) -> None:
     """`zmq` and `pymodbus` only where sockets live, `redis` where results live, `mcap` where recordings lie."""
     name = str(path.relative_to(ROOT))

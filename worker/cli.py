@@ -42,6 +42,8 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "record": ("mcap",),
     "plc": ("pymodbus",),
+    "aravis": ("gi",),
+    "basler": ("pypylon",),
     "demo": ("psutil",),
     "peers": ("anomalib",),
 }

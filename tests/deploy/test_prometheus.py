@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from producers.gauges import GAUGES
+from producers.gauges import GAUGES, SOURCE_GAUGES
 from tests.deploy.tools import DEPLOY, run_tool, shipped
 
 WORKER = 'instance="w", job="sightline-worker", line="a"'
@@ -21,6 +21,7 @@ DRIFT = f'sightline_worker_drift_warning{{{WORKER}, camera="cam1", recipe="part"
 READY, REDIS = f"sightline_worker_ready{{{WORKER}}}", f"sightline_worker_redis_up{{{WORKER}}}"
 WAITING = f'sightline_worker_queue_entries{{{WORKER}, queue="verdicts"}}'
 WORKERS = f'sightline_camera_workers{{{CAMERA}, camera="cam1"}}'
+SOURCE = f'sightline_camera_source_up{{{CAMERA}, camera="cam1"}}'
 WORKER_UP, CAMERA_UP, GATE_UP = f"up{{{WORKER}}}", f"up{{{CAMERA}}}", f"up{{{GATE}}}"
 FAULT, IN_STEP, BYPASS = (f"sightline_gate_{name}{{{GATE}}}" for name in ("fault", "synchronised", "bypass"))
 
@@ -34,6 +35,7 @@ WELL = {
     READY: "1x200",
     REDIS: "1x200",
     WORKERS: "1x200",
+    SOURCE: "1x200",
     WAITING: "3x200",
     BUNDLE_REFUSED: "0x200",
     DRIFT: "0x200",
@@ -57,6 +59,7 @@ ILL = {
     "SightlineVerdictsWaiting": {WAITING: "400x200"},
     "SightlineCameraDown": {CAMERA_UP: "0x200"},
     "SightlineCameraWithoutWorker": {WORKERS: "0x200"},
+    "SightlineSourceLost": {SOURCE: "0x200"},
     "SightlineLate": {VERDICTS % "late": "0+30x200"},
     "SightlineRefused": {VERDICTS % "bad_frame": "0+30x200"},
     "SightlineBundleRefused": {BUNDLE_REFUSED: "1x200"},
@@ -105,7 +108,7 @@ def test_what_is_asked_of_cameras_is_told_by_them() -> None:
     """Of workers: `tests/worker/test_gauges.py`."""
     asked = set(re.findall(r"\bsightline_camera_(\w+)", shipped("alerts.yml")))
     assert asked
-    assert asked <= GAUGES.keys()
+    assert asked <= GAUGES.keys() | SOURCE_GAUGES.keys()
 
 
 def test_every_alert_is_shown_to_fire() -> None:

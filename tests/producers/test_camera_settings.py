@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from producers.camera_settings import CameraSettings, read_camera_settings
+from producers.announced import Announced
+from producers.attribution import Counted, Unattributed
+from producers.camera_settings import CameraSettings, PartsSettings, read_camera_settings
 from producers.errors import SettingsError
 
 
@@ -51,6 +53,22 @@ def test_a_region_is_four_numbers_in_a_row() -> None:
 def test_what_makes_no_sense_is_named(flags: dict[str, object], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         read_camera_settings(None, **flags)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [(None, Unattributed), ("counter", Counted), ("tcp://plc:4001", Announced), ("serial:/dev/ttyS0@9600", Announced)],
+)
+def test_who_says_which_part_it_is_is_named_by_its_form(text: str | None, kind: type) -> None:
+    assert type(read_camera_settings(None, parts=text).parts.attribution()) is kind
+
+
+@pytest.mark.parametrize(
+    "text", ["", "plc:4001", "tcp://plc", "tcp://plc:0", "tcp://plc:70000", "serial:", "serial:/dev/ttyS0@1234"]
+)
+def test_any_other_form_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError):
+        PartsSettings(source=text).attribution()
 
 
 def test_an_unknown_key_in_the_file_is_named_with_the_file(file: Path) -> None:

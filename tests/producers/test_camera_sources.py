@@ -1,6 +1,7 @@
 """`sightline camera` with a video and with a stream: as a process, to a worker, with its numbers."""
 
 import signal
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,10 @@ def test_a_stream_that_returns_flows_again_and_its_gap_is_in_the_numbers(
     stream.stop()
     wait_until(lambda: numbers(address)["outages_total"] == 1, what="the loss is noticed")
     assert numbers(address)["up"] == 0
+    with pytest.raises(urllib.error.HTTPError) as not_ready, urllib.request.urlopen(f"http://{address}/readyz"):
+        pytest.fail("it is ready")
+    with not_ready.value as answer:
+        assert b"the source sends no pictures" in answer.read()
     again = MjpegCamera(stream.port, rate=20.0)
     try:
         while numbers(address)["up"] == 0:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from producers.camera_settings import CameraSettings, PartsSettings
 from producers.choosing import choose_source
 from producers.errors import SettingsError, SourceError
 from producers.features import CameraFeatures
@@ -72,15 +73,25 @@ def test_a_feature_that_a_kind_of_source_hasn_t_is_refused_by_name(
     folder: Path, text: str, features: dict[str, object]
 ) -> None:
     with pytest.raises(SettingsError, match=next(iter(features))):
-        choose_source(text.replace("FOLDER", str(folder)), features=CameraFeatures.model_validate(features))
+        choose_source(
+            text.replace("FOLDER", str(folder)),
+            settings=CameraSettings(features=CameraFeatures.model_validate(features)),
+        )
 
 
 def test_a_camera_program_shapes_its_own_pictures() -> None:
     with pytest.raises(SettingsError, match="transform"):
-        choose_source("push://127.0.0.1:5557", shaping=Shaping(rotate=90))
+        choose_source("push://127.0.0.1:5557", settings=CameraSettings(shaping=Shaping(rotate=90)))
 
 
 @pytest.mark.parametrize("text", ["usb:x", "usb0", "/dev/null/video0", "nowhere.mp4"])
 def test_what_is_none_of_them_is_a_path_that_does_not_exist(text: str) -> None:
     with pytest.raises(SourceError, match="does not exist"):
         choose_source(text)
+
+
+@pytest.mark.parametrize("text", ["FOLDER", "usb:0", "rtsp://cam/1", "push://127.0.0.1:5557", "aravis:", "basler:"])
+def test_parts_are_announced_to_cameras_with_a_trigger_alone(folder: Path, text: str) -> None:
+    settings = CameraSettings(parts=PartsSettings(source="counter"))
+    with pytest.raises(SettingsError, match="and a trigger"):
+        choose_source(text.replace("FOLDER", str(folder)), settings=settings)

@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from producers.announced import Announced, Announcement
+from producers.attribution import Attribution
 from producers.daemon import configure_logging
 from producers.errors import SettingsError, SourceError
+from producers.frame import PartTag
 from producers.live_source import LONGEST_PAUSE_S, LiveSource
 from producers.snapshot import Snapshot, missing
+from tests.producers.test_announced import Said
 from tests.producers.test_sources import Clock
 
 GOOD = np.zeros((2, 2, 3), np.uint8)
@@ -49,13 +53,21 @@ class Bench:
         openings: for each try to open it, the device's steps, or None if it is not there.
     """
 
-    def __init__(self, *openings: list[Step] | None, silence_s: float | None = 1.0) -> None:
+    def __init__(
+        self, *openings: list[Step] | None, silence_s: float | None = 1.0, attribution: Attribution | None = None
+    ) -> None:
         self.clock = Clock()
         self.devices: list[ScriptedDevice] = []
         self.tries: list[float] = []
         self._openings = iter(openings)
         self.source = LiveSource(
-            "cam", self._open, silence_s=silence_s, patience_s=10.0, clock=self.clock, sleep=self.clock.sleep
+            "cam",
+            self._open,
+            silence_s=silence_s,
+            attribution=attribution,
+            patience_s=10.0,
+            clock=self.clock,
+            sleep=self.clock.sleep,
         )
 
     def _open(self) -> ScriptedDevice:
@@ -157,6 +169,16 @@ def test_a_camera_with_a_trigger_may_be_silent() -> None:
     bench = Bench(["picture", *["nothing"] * 500, "picture"], silence_s=None)
     assert len([*bench.captures(until=lambda: bench.clock.now > 190)]) == 2
     assert len(bench.devices) == 1
+
+
+def test_a_trigger_without_a_picture_ends_too_also_while_the_camera_is_lost() -> None:
+    said = Said()
+    bench = Bench(["picture", *["nothing"] * 30, "lost"], silence_s=None, attribution=Announced(said, within_s=0.5))
+    for name, at in (("p0", 99.9), ("p1", 101.0), ("p2", 150.0)):
+        said.waiting.append(Announcement(PartTag(part_id=name), at))
+    ends = [(capture.part.part_id, capture.image is not None) for capture in bench.captures()]
+    assert ends == [("p0", True), ("p1", False), ("p2", False)]
+    assert bench.source.load()["source_parts_without_picture"] == 2
 
 
 def test_the_time_that_whoever_takes_pictures_needs_is_no_silence() -> None:

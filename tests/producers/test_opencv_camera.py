@@ -1,21 +1,26 @@
 """`producers.opencv_camera`: streams over real sockets, and cameras that are not there."""
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from producers.draining import NewestPicture
 from producers.errors import BadFrame, SourceError
 from producers.features import CameraFeatures
 from producers.live_source import LiveSource
-from producers.newest import NewestPicture
 from producers.opencv_camera import open_stream, open_usb, whole_jpeg, without_secrets
 from producers.snapshot import Snapshot
 from tests.producers.mjpeg import HEIGHT, WIDTH, MjpegCamera, jpeg
 from tests.producers.scripted_worker import wait_until
+from tests.producers.test_video import record
 
 
 @pytest.fixture
@@ -23,6 +28,12 @@ def camera() -> Iterator[MjpegCamera]:
     running = MjpegCamera()
     yield running
     running.stop()
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Serves files, and writes nothing about it."""
+
+    def log_message(self, *_: object) -> None: ...
 
 
 def a_source(url: str, *, silence_s: float = 1.0) -> LiveSource:
@@ -92,6 +103,24 @@ def test_a_picture_that_came_torn_is_never_one(camera: MjpegCamera) -> None:
     camera.torn = False
     assert next(capture for capture in captures if capture.image is not None)
     captures.close()
+
+
+def test_a_stream_that_is_no_mjpeg_comes_in_colour_until_it_ends(tmp_path: Path) -> None:
+    record(tmp_path / "belt.mp4", 40)
+    served = partial(QuietFiles, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), served) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        stream = open_stream(f"http://127.0.0.1:{server.server_port}/belt.mp4", read_timeout_s=2.0)
+        snapshot = stream.grab(5)
+        assert snapshot is not None
+        assert snapshot.image is not None
+        assert snapshot.image.shape == (48, 64, 3)
+        with pytest.raises(SourceError, match="sends no more"):
+            list(iter(lambda: stream.grab(5), None))
+        stream.close()
+        server.shutdown()
+        thread.join()
 
 
 def test_nobody_there_is_a_source_error_without_the_password() -> None:
