@@ -1,5 +1,6 @@
-"""Real gateways and a real Modbus client: what a PLC sees when one is killed, and when it goes away itself."""
+"""Real gateways and a real Modbus client: what a PLC sees when one hangs, and when it goes away itself."""
 
+import signal
 import time
 import urllib.request
 from collections.abc import Callable
@@ -96,7 +97,9 @@ def opens(plc: ModbusPlc, url: str, line: str, number: int) -> bool:
     return plc.sees(lambda status: any(result.trigger == number and result.opens for result in status.results))
 
 
-def test_a_killed_gateway_is_succeeded_by_the_one_that_stands_by(redis_url: str, line: str, tmp_path: Path) -> None:
+def test_a_gateway_that_hangs_is_succeeded_and_stands_by_when_it_goes_on(
+    redis_url: str, line: str, tmp_path: Path
+) -> None:
     ports = free_ports(4)
     configs = [
         write_gate(tmp_path / f"{at}.toml", url=redis_url, line=line, modbus=ports[2 * at], metrics=ports[2 * at + 1])
@@ -116,14 +119,23 @@ def test_a_killed_gateway_is_succeeded_by_the_one_that_stands_by(redis_url: str,
         first.close()
         assert first.sees(lambda status: not status.synchronised), "the PLC was away"
 
-        holder.kill()
+        first.close()
+        holder.send_signal(signal.SIGSTOP)
         assert second.sees(lambda status: status.online)
         assert second.sees(lambda status: not status.synchronised and status.counter == 0)
         second.order(synchronise=True)
         assert opens(second, redis_url, line, 2)
 
+        holder.send_signal(signal.SIGCONT)
+        assert eventually(lambda: "it stands by" in ready(ports[1]))
+        assert first.registers() is None
+        assert second.sees(lambda status: status.online and status.synchronised), "the other's return is nothing to it"
+
         heir.terminate()
         assert heir.wait(30) == 0
+        assert first.sees(lambda status: status.online and status.counter == 0)
+        holder.terminate()
+        assert holder.wait(30) == 0
         assert eventually(lambda: not Stream(redis_url, line).ask("EXISTS", LineKeys(line).gate("gate")), 5)
     first.close()
     second.close()
