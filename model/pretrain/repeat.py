@@ -14,7 +14,7 @@ import torch
 
 from model.pretrain.training import Pretraining, PretrainSettings
 
-REPEATED_STEPS = 100
+REPEATED_STEPS = 20
 SAME_SUMS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 
 

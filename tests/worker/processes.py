@@ -12,6 +12,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+from tests.worker.forked import command
 from worker.line import LineKeys, connect
 from worker.verdict import Verdict
 
@@ -32,7 +33,7 @@ def sightline(*arguments: str, timeout_s: float = 120, cwd: Path | None = None) 
     """Runs a command to its end, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         said, complained = Path(folder, "stdout"), Path(folder, "stderr")
-        process = FORKS.Process(target=_command, args=(arguments, said, complained, cwd, dict(os.environ)))
+        process = FORKS.Process(target=command, args=(arguments, said, complained, cwd, dict(os.environ)))
         process.start()
         process.join(timeout_s)
         if process.exitcode is None:
@@ -42,22 +43,6 @@ def sightline(*arguments: str, timeout_s: float = 120, cwd: Path | None = None) 
         return subprocess.CompletedProcess(
             arguments, process.exitcode, said.read_text(encoding="utf-8"), complained.read_text(encoding="utf-8")
         )
-
-
-def _command(
-    arguments: tuple[str, ...], said: Path, complained: Path, cwd: Path | None, environ: dict[str, str]
-) -> None:
-    """What that process runs."""
-    for stream, path in ((1, said), (2, complained)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
-    os.environ.clear()
-    os.environ.update(environ)
-    if cwd is not None:
-        os.chdir(cwd)
-    sys.argv = ["sightline", *arguments]
-    from worker.cli import main
-
-    main()
 
 
 @contextmanager
