@@ -64,6 +64,15 @@ def test_buffers_that_pylon_says_are_incomplete_are_never_pictures(camera: Basle
     assert found["whole"] == 55
 
 
+def test_a_counter_that_starts_anew_gives_no_picture_a_number_that_may_be_another_s() -> None:
+    with closing(opened(trigger="Software")) as camera:
+        camera._ids.came(20_000)
+        camera._camera.ExecuteSoftwareTrigger()
+        assert "anew" in taken(camera, 1)[0].flaw
+        with pytest.raises(SourceError, match="anew"):
+            camera.grab(5)
+
+
 def test_12_bits_fill_16_and_a_region_is_stated() -> None:
     with closing(opened(pixel_format="Mono12", genicam={"OffsetX": 8})) as camera:
         snapshot = taken(camera, 1)[0]
