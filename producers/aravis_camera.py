@@ -85,13 +85,13 @@ class AravisCamera:
             SourceError: the camera is gone, or counts its pictures anew.
         """
         if not self._ready:
+            if self._ids.broken:
+                raise SourceError(f"{self._name} counts its pictures anew: some may be missing")
             buffer = self._stream.timeout_pop_buffer(int(timeout_s * 1e6))
             if buffer is not None:
                 self._take(buffer)
             elif self._lost.is_set():
                 raise SourceError(f"{self._name} does not answer any more")
-            elif self._ids.broken:
-                raise SourceError(f"{self._name} counts its pictures anew: some may be missing")
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
@@ -104,7 +104,10 @@ class AravisCamera:
         now, number = time.monotonic(), buffer.get_frame_id()
         lost = self._ids.came(None if number == NO_NUMBER else number)
         self._ready.extend(missing("the picture never came", captured=now, came=False) for _ in range(lost))
-        self._ready.append(self._snapshot(buffer, now))
+        if self._ids.broken:  # nobody could say whose it is
+            self._ready.append(missing("the camera counts its pictures anew", captured=now, came=False))
+        else:
+            self._ready.append(self._snapshot(buffer, now))
         self._hand_out(self._stream, buffer)
 
     def _snapshot(self, buffer: Aravis.Buffer, now: float) -> Snapshot:

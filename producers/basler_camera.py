@@ -61,6 +61,8 @@ class BaslerCamera(EveryPicture):
 
     def _next(self) -> Sequence[Snapshot]:
         """The next picture, and before it the places of those that never came."""
+        if self._ids.broken:
+            raise SourceError(f"{self._label} counts its pictures anew: some may be missing")
         try:
             result = self._camera.RetrieveResult(WAIT_MS, pylon.TimeoutHandling_Return)
         except genicam.GenericException as error:
@@ -69,8 +71,6 @@ class BaslerCamera(EveryPicture):
         if not result.IsValid():
             if self._camera.IsCameraDeviceRemoved():
                 raise SourceError(f"{self._label} does not answer any more")
-            if self._ids.broken:
-                raise SourceError(f"{self._label} counts its pictures anew: some may be missing")
             return []
         try:
             number = result.BlockID
@@ -83,6 +83,8 @@ class BaslerCamera(EveryPicture):
             result.Release()
 
     def _picture(self, result: pylon.GrabResult, now: float) -> Snapshot:
+        if self._ids.broken:  # nobody could say whose it is
+            return missing("the camera counts its pictures anew", captured=now, came=False)
         if not result.GrabSucceeded():
             return missing(f"the picture came incomplete ({result.ErrorDescription})", captured=now)
         try:

@@ -120,6 +120,8 @@ class LiveSource:
             if self._device is None:
                 self._device = self._open_device()
                 self._heard = self._clock()
+                if self._silence_s is None:  # that it is open is all there is to know of it
+                    self._found()
             picture = self._device.grab(NAP_S)
             if picture is None and self._silence_s is not None and self._clock() - self._heard > self._silence_s:
                 raise SourceError(f"{self.label}: no picture for {self._silence_s:g} s")
@@ -129,11 +131,11 @@ class LiveSource:
             self._lose(error)
             return None
         if picture is not None:
-            self._found(picture)
+            self._incomplete += picture.image is None
+            self._found()
         return picture
 
-    def _found(self, picture: Snapshot) -> None:
-        self._incomplete += picture.image is None
+    def _found(self) -> None:
         self._began, self._pause_s = None, SHORTEST_PAUSE_S
         if self._lost_since is not None:
             gap_s = self._clock() - self._lost_since
@@ -150,7 +152,7 @@ class LiveSource:
             log.warning("source is not there yet, it is tried again", source=self.label, error=str(error))
         elif self._lost_since is None:
             self._outages += 1
-            self._lost_since = self._heard
+            self._lost_since = now if self._silence_s is None else self._heard
             self._attribution.lost()
             log.warning("source is lost, it is tried until it is back", source=self.label, error=str(error))
         self._next_try = now + self._pause_s

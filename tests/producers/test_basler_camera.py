@@ -64,6 +64,16 @@ def test_buffers_that_pylon_says_are_incomplete_are_never_pictures(camera: Basle
     assert found["whole"] == 55
 
 
+def test_a_counter_that_starts_anew_gives_no_picture_a_number_that_may_be_another_s() -> None:
+    found: list[Snapshot] = []
+    with closing(opened(frame_rate=50)) as camera:
+        taken(camera, 1)
+        camera._ids.came(20_000)
+        with pytest.raises(SourceError, match="anew"):
+            found.extend(iter(lambda: camera.grab(5), None))
+    assert "anew" in found[-1].flaw
+
+
 def test_12_bits_fill_16_and_a_region_is_stated() -> None:
     with closing(opened(pixel_format="Mono12", genicam={"OffsetX": 8})) as camera:
         snapshot = taken(camera, 1)[0]

@@ -171,6 +171,23 @@ def test_a_camera_with_a_trigger_may_be_silent() -> None:
     assert len(bench.devices) == 1
 
 
+def test_a_camera_with_a_trigger_is_there_once_it_is_open() -> None:
+    """Before the first part of the day it is ready, and is waited for without end if it is unplugged."""
+    bench = Bench([*["nothing"] * 200, "lost"], *[None] * 30, ["nothing"] * 10, silence_s=None)
+    up: list[float] = []
+
+    def until() -> bool:
+        up.append(bench.source.load()["source_up"])
+        return len(bench.devices) == 2 and bench.clock.now > 190
+
+    assert list(bench.captures(until=until)) == []
+    assert set(up[1:100]) == {1.0}
+    assert up[-1] == 1.0
+    counted = bench.source.load()
+    assert counted["source_outages"] == 1
+    assert 40 < counted["source_outage_seconds"] < 62, "from when it was lost, not from the last picture"
+
+
 def test_a_trigger_without_a_picture_ends_too_also_while_the_camera_is_lost() -> None:
     said = Said()
     bench = Bench(["picture", *["nothing"] * 30, "lost"], silence_s=None, attribution=Announced(said, within_s=0.5))
