@@ -29,7 +29,7 @@ from worker.bench.cli import transport
 from worker.bench.cli_faults import away, faults
 from worker.bench.cli_gate import gate as bench_gate
 from worker.bench.cli_latency import latency
-from worker.bench.cli_line import line, soak
+from worker.bench.cli_line import line, soak, swap
 from worker.bench.cli_replay import replay as bench_replay
 from worker.compare import cli as compare_cli
 from worker.gate.cli import gate
@@ -280,6 +280,7 @@ command(producers.keys_cli.list, into=keys)
 command(transport, into=bench)
 command(line, into=bench)
 command(soak, into=bench)
+command(swap, into=bench)
 command(bench_replay, into=bench)
 command(bench_gate, into=bench)
 command(latency, into=bench)

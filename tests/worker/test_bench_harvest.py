@@ -91,13 +91,13 @@ def test_a_percentile_is_never_better_than_a_frame_that_was_seen() -> None:
 
 def test_a_verdict_is_stored_at_the_end_of_its_millisecond_and_the_stream_is_emptied(redis_url: str, line: str) -> None:
     client = cast(Any, connect(redis_url, timeout_s=5))
-    fields = {"session": "s", "reason": "ok", "latency_us": '{"wire": 5, "store": 6}'}
+    fields = {"session": "s", "reason": "ok", "latency_us": '{"wire": 5, "store": 6}', "model": "part@1"}
     for number in range(1_100):
         client.xadd(LineKeys(line).results, {**fields, "seq": number}, id=f"{number + 7}-1")
     with Harvest(redis_url, line) as harvest:
         found = harvest.take()
         assert [taken.seq for taken in found] == list(range(1_100))
-        assert found[0] == Entry("s", 0, "ok", 8 * MS, {"wire": 5, "store": 6})
+        assert found[0] == Entry("s", 0, "ok", 8 * MS, {"wire": 5, "store": 6}, "part@1")
         assert client.xlen(LineKeys(line).results) == 0
         assert harvest.take() == []
     client.close()

@@ -133,6 +133,48 @@ def soak(
     return ExitCode.OK
 
 
+def swap(
+    bundle: Bundle = None,
+    swaps: Annotated[int, typer.Option(min=1, help="How many.")] = 3,
+    seconds: Annotated[float, typer.Option(min=3, help="Before each swap, and again for it.")] = 20.0,
+    load: Annotated[float, typer.Option(min=0.01, help="Share of the capacity.")] = 0.8,
+    data: Data = None,
+    cameras: Cameras = 2,
+    backbone: Backbone = "resnet18",
+    weights: Weights = None,
+    max_batch: MaxBatch = 8,
+    device: Device = "auto",
+    engine: EngineName = "auto",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Change a recipe while the line of `bench line` is loaded: what does a frame notice of it?
+
+    A bundle with another digest is put in place as by `sightline recipe activate`. Printed is p99 from when a frame was
+    due until its verdict was stored, from then until a second after the new bundle's first verdict, over p99 before.
+    Exit code 0 only if each frame has exactly one verdict, and none is of the old bundle after the new one's first.
+    """
+    from worker.bench.plant import PlantSettings
+    from worker.bench.swap import bench_swap
+    from worker.demo.processes import interrupt_on_sigterm
+
+    interrupt_on_sigterm()
+    plant = PlantSettings(
+        bundle, data, backbone, weights, cameras=cameras, max_batch=max_batch, device=device, engine=engine, seed=seed
+    )
+    with bars(to_stderr()) as progress:
+        report = bench_swap(plant, load=load, swaps=swaps, seconds=seconds, progress=progress)
+    if as_json:
+        print(json.dumps(report.to_json()))
+    else:
+        for one in report.swaps:
+            p99 = f"p99 {one.before.p99_ms:.0f} ms before, {one.during.p99_ms:.0f} ms during"
+            print(f"{one.swap_s:.1f} s until the new bundle's first verdict: {p99}; verdicts {one.by_model}")
+        print(f"ratio {report.ratio:.2f} at {report.rate:.1f} frames/s (median of {len(report.swaps)})")
+        print(f"{report.frames} frames, {report.missing} without a verdict, {report.duplicates} verdicts too many")
+    return ExitCode.OK if report.whole else ExitCode.NO
+
+
 def _shares(text: str) -> tuple[float, ...]:
     from producers.errors import SettingsError
 

@@ -31,6 +31,7 @@ class Entry:
         stored_ns: UTC since the epoch, by Redis's clock, which counts whole milliseconds here: the end of that one, so
             that no frame looks faster than it was.
         latency_us: by stage.
+        model: label of the bundle that judged it; empty if none did.
     """
 
     session: str
@@ -38,6 +39,7 @@ class Entry:
     reason: str
     stored_ns: int
     latency_us: dict[str, int]
+    model: str = ""
 
 
 class Harvest:
@@ -79,6 +81,7 @@ def _entry(entry: bytes, fields: dict[bytes, bytes]) -> Entry:
         reason=fields[b"reason"].decode(),
         stored_ns=(int(entry.split(b"-")[0]) + 1) * 1_000_000,
         latency_us=json.loads(fields[b"latency_us"]),
+        model=fields[b"model"].decode(),
     )
 
 
