@@ -6,15 +6,24 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 import structlog
 
 from producers.parts import draw_dataset
+from tests.worker.processes import FORKS, IMPORTED
 from worker.demo.processes import free_ports, redis_server
 from worker.errors import ResultsUnavailable
 from worker.line import connect, redis_errors
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_start_at_once() -> None:
+    """What commands import is imported once, while the first tests run."""
+    FORKS.set_forkserver_preload(IMPORTED)
+    forkserver.ensure_running()
 
 
 @pytest.fixture(scope="session", autouse=True)

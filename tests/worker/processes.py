@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,8 @@ IMPORTED = ["worker.cli", "worker.daemon", "worker.bench.null", "model.training"
 FORKS = multiprocessing.get_context("forkserver")
 """Makes processes that have what most commands import already: importing torch takes longer than what is tested.
 
-There is one such server in a process, and what it imports can't be changed once it runs: so it runs from here on.
+There is one such server in a process, and what it imports can't be changed once it runs: `tests/conftest.py` starts it.
 """
-FORKS.set_forkserver_preload(IMPORTED)
-forkserver.ensure_running()
 
 
 def sightline(*arguments: str, timeout_s: float = 120, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
