@@ -31,7 +31,7 @@ LINE = "demo"
 CAMERA = "cam1"
 WORKER = "demo"
 TRAIN_PARTS, GOOD_PARTS, BAD_PARTS = 100, 60, 60
-DEMO_STEPS = 600
+DEMO_STEPS = 200
 
 
 @dataclass(frozen=True)
