@@ -10,7 +10,7 @@ from tests.worker.gate.driven import CLOCK_US, WINDOW_MS, Driven, judged
 from worker.gate.deciding import Cause
 from worker.gate.plc import LinkDown, Synchronise
 from worker.gate.rules import View
-from worker.gate.status import MAX_TRIGGER, GateReason
+from worker.gate.status import MAX_TRIGGER, NO_TRIGGER, GateReason
 from worker.verdict import Decision, Reason, Verdict
 
 OTHER_SESSION = str(uuid.UUID(int=99))
@@ -547,7 +547,8 @@ def test_a_header_that_can_open_nothing_arms_nothing(tag: dict[str, Any]) -> Non
     assert gate.machine.due_us is None
 
 
-def test_armed_by_the_live_topic_parts_without_a_trigger_are_numbered_as_they_come() -> None:
+def test_armed_by_the_live_topic_parts_without_a_trigger_have_no_number_and_are_never_at_the_gate() -> None:
+    """A number made up, or a place by order alone, would be another part's once a header is lost."""
     gate = Driven(arm="live", match="part_id")
     for part in "ABC":
         gate.machine.header(live_tag("top", None, part_id=part), gate.now_us)
@@ -555,10 +556,31 @@ def test_armed_by_the_live_topic_parts_without_a_trigger_are_numbered_as_they_co
         gate.see("top", None, part_id=part)
         gate.see("side", None, part_id=part)
     assert [(result.trigger, result.part_id, result.opens) for result in gate.results] == [
-        (0, "A", True),
-        (1, "B", True),
-        (2, "C", True),
+        (NO_TRIGGER, "A", True),
+        (NO_TRIGGER, "B", True),
+        (NO_TRIGGER, "C", True),
     ]
+    assert (gate.status.at_gate, gate.status.missed_triggers) == (None, 0)
+
+
+def test_armed_by_the_live_topic_an_id_that_comes_again_is_another_part() -> None:
+    """As a pallet does: soon after, both are rejected; long after, it is a part like any other."""
+    gate = Driven(arm="live", match="part_id")
+
+    def come() -> None:
+        for camera in ("top", "side"):
+            gate.machine.header(live_tag(camera, None, part_id="A"), gate.now_us)
+        for camera in ("top", "side"):
+            gate.see(camera, None, part_id="A")
+
+    come()
+    gate.pass_ms(2 * WINDOW_MS)
+    come()
+    assert [result.opens for result in gate.results] == [True, False]
+    assert gate.machine.counts["twins"] == 1
+    gate.pass_ms(10 * WINDOW_MS)
+    come()
+    assert [result.opens for result in gate.results] == [True, False, True]
 
 
 def test_a_camera_that_starts_anew_shows_in_its_headers() -> None:
