@@ -82,7 +82,8 @@ class GateSettings(DaemonSettings):
         sync_after: parts in a row with every view in time put the gate in step again.
         fault_after: parts in a row late or missing are a line fault.
         camera_lead_ms: a frame may have been taken so long before its part's trigger was read. One that is older is of
-            another part: where camera and PLC count for themselves, their counts have come apart. None: not looked at.
+            another part: where camera and PLC count for themselves, the PLC has missed a pulse. If the camera misses a
+            pulse, only a `window_ms` shorter than the time between two parts finds it. None: not looked at.
         modbus: the link to the PLC.
         cameras: by name, with `arm = "live"`.
         key: file of this gateway's key pair, for cameras with a `server_key`; list it among their viewers.
