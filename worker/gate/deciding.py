@@ -146,6 +146,7 @@ class Decider:
         """The PLC was away: which part is where is not known any more, and its numbers may begin anew."""
         self.lose_step(Cause.LINK, why)
         self._belt.clear()
+        self._numbering.restart()
 
     def synchronise(self) -> None:
         """No part is under way, says the PLC: any number may come next, and what was left is rejected."""

@@ -476,9 +476,11 @@ def test_a_lost_link_rejects_what_is_under_way_and_lets_numbers_begin_anew() -> 
     gate.see("side", 8)
     assert gate.last.reason is GateReason.UNSYNCHRONISED
     gate.trigger(8)
-    assert gate.machine.counts["doubled"] == 1, "a trigger that is sent again after the link was lost is none"
+    assert gate.machine.due_us is not None, (
+        "the same number after the link was lost may be another part: it gets a result"
+    )
     gate.good(1)
-    assert gate.last.trigger == 1
+    assert (gate.last.trigger, gate.machine.counts["doubled"]) == (1, 0)
 
 
 def test_offline_everything_is_rejected_and_online_again_it_is_out_of_step() -> None:
