@@ -35,6 +35,7 @@ decided; and the gate has been online, in step and without a fault since the par
 
 from producers.frame import FrameTag
 from worker.gate.capture import stored_us, taken_us
+from worker.gate.clock import STEP_US
 from worker.gate.deciding import Cause, Decider, Say
 from worker.gate.parts import Part
 from worker.gate.plc import (
@@ -240,11 +241,12 @@ class Machine(Decider):
         It was read since: but when that is may depend on how busy this machine is.
         """
         stored, taken, lead_us = stored_us(verdict), taken_us(verdict), self.rules.lead_us
-        if self._clock.at(self._now_us) is None or stored is None:
+        redis_us = self._clock.at(self._now_us)
+        if redis_us is None or stored is None:
             self.counts["too_old"] += lead_us is not None  # it can't be told
             return lead_us is not None
-        if self._clock.here(stored) < part.armed_us:
-            self.counts["early"] += 1
+        if self._clock.here(stored) < part.armed_us or stored > redis_us + STEP_US:
+            self.counts["early"] += 1  # from the future: Redis's clock was set back, and when it was can't be told
         elif lead_us is not None and (taken is None or self._clock.here(taken) < part.armed_us - lead_us):
             self.counts["too_old"] += 1
         else:

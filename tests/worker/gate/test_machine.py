@@ -177,6 +177,8 @@ def test_the_clock_that_counts_is_redis_s() -> None:
     """The same entry is valid by one Redis clock, and not by one that was set forth."""
     gate = Driven()
     gate.machine.hear_clock(CLOCK_US + 2_000_000, gate.now_us)
+    assert (gate.status.synchronised, gate.machine.causes[Cause.CLOCK]) == (False, 1)
+    gate.ask(Synchronise())
     gate.good(1)
     gate.now_ms += WINDOW_MS
     gate.machine.tick(gate.now_us)
@@ -249,11 +251,24 @@ def test_a_pass_that_was_stored_before_the_trigger_is_early_whenever_it_is_read(
 
 def test_how_little_is_known_of_redis_s_clock_makes_no_verdict_early() -> None:
     gate = Driven()
+    gate.now_ms += 10_001
+    gate.machine.hear_clock(CLOCK_US, gate.now_us, unsure_us=3_000)
     gate.trigger(1)
     gate.now_ms += 10
-    gate.machine.hear_clock(CLOCK_US, gate.now_us, unsure_us=3_000)
     gate.put(taken(gate, "top", 1, age_ms=20, stored_ms=12))
     gate.put(taken(gate, "side", 1, age_ms=20, stored_ms=5))
+    assert gate.last.opens
+
+
+def test_a_pass_that_was_stored_in_the_future_opens_nothing() -> None:
+    """After Redis's clock was set back its entries keep the later time: whether they are early can't be told."""
+    gate = Driven()
+    gate.trigger(1)
+    for camera in ("top", "side"):
+        gate.put(taken(gate, camera, 1, age_ms=5, stored_ms=-60))
+    assert (gate.results, gate.machine.counts["early"]) == ([], 2)
+    for camera in ("top", "side"):
+        gate.put(taken(gate, camera, 1, age_ms=5, stored_ms=-40))
     assert gate.last.opens
 
 
