@@ -195,6 +195,8 @@ BAD = {
     "no window": ["window_ms = 0", "window_ms"],
     "nobody arms": ['arm = "live"', r"needs \[cameras.top\]"],
     "both arm": ['cameras = {top = {live = "tcp://127.0.0.1:1"}}', "is for arm"],
+    "live endpoint": ['cameras = {top = {live = "tcp:/127.0.0.1:1"}}', "can't be dialled: expected tcp"],
+    "live port": ['cameras = {top = {live = "tcp://127.0.0.1:70000"}}', "can't be dialled"],
     "unknown key": ["windows = 3", "unknown key windows"],
     "address": ['modbus = {address = "nowhere"}', "nowhere"],
     "name": ['name = "a b"', "name"],
