@@ -100,7 +100,10 @@ class Orders:
         self._bypass, self._acknowledged = False, 0
 
     def resume(self, command: Command) -> list[Request]:
-        """The block that lies there when a link comes up. It may be old: only its bypass holds, and it is not taken."""
+        """The block that lies there when a link comes up, or while nobody can say that it is taken.
+
+        It may be old: only its bypass holds, and it is not taken.
+        """
         self._seen = command.sequence
         return self._switched(command)
 

@@ -31,6 +31,8 @@ class Cause(StrEnum):
     """A camera has started anew."""
     TRIGGER = "trigger"
     """The trigger's number jumped."""
+    CLOCK = "clock"
+    """Redis's clock was set, or another Redis answers."""
     CROWD = "crowd"
     """More parts under way than there can be."""
 
@@ -121,7 +123,9 @@ class Decider:
 
     def hear_clock(self, offset_us: int, now_us: int, *, unsure_us: int = 0) -> None:
         """Redis's clock is at most so far ahead of the monotonic one, and at least by `unsure_us` less."""
-        self._clock.hear(offset_us, now_us, unsure_us=unsure_us)
+        stepped_us = self._clock.hear(offset_us, now_us, unsure_us=unsure_us)
+        if stepped_us:
+            self.lose_step(Cause.CLOCK, f"Redis's clock was set, by {stepped_us / 1000:.0f} ms or more")
 
     def go_online(self) -> None:
         """The gate's lease is held, and verdicts are read, from now on."""
@@ -146,6 +150,7 @@ class Decider:
         """The PLC was away: which part is where is not known any more, and its numbers may begin anew."""
         self.lose_step(Cause.LINK, why)
         self._belt.clear()
+        self._numbering.restart()
 
     def synchronise(self) -> None:
         """No part is under way, says the PLC: any number may come next, and what was left is rejected."""

@@ -22,7 +22,7 @@ COUNTED = {
     "nameless": "Verdicts and parts without what they are matched by.",
     "mismatched": "Verdicts with the trigger of one part and the id of another.",
     "too_old": "Verdicts of frames that were taken too long before their part's trigger.",
-    "early": "Verdicts that were stored before their part's trigger was read.",
+    "early": "Verdicts that were stored before their part's trigger was read, or at a time that is yet to come.",
     "late": "Verdicts that came after their part was decided.",
     "repeated": "Verdicts of views that had spoken before their part was decided.",
     "contradicted": "FAILs that came after the gate was opened for their part.",

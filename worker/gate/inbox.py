@@ -11,6 +11,7 @@ from worker.gate.plc import Request
 from worker.verdict import Verdict
 
 AT_MOST = 10_000
+"""Verdicts and headers; what else comes is little, and bounded by whoever puts it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def now_us() -> int:
 
 
 class Inbox:
-    """A bounded queue. Any thread puts; one takes.
+    """A bounded queue. Any thread puts; one takes. Only verdicts and headers are ever dropped.
 
     Args:
         clock: monotonic, microseconds.
@@ -80,13 +81,18 @@ class Inbox:
         self._dropped = 0
 
     def put(self, event: Event) -> None:
-        """Notes an event, with the time. Beyond `AT_MOST` it is dropped, and `take` says so."""
+        """Notes an event, with the time. Beyond `AT_MOST` a verdict or header is dropped, and `take` says so."""
         with self._there:
-            if len(self._events) >= AT_MOST:
+            if len(self._events) >= AT_MOST and isinstance(event, Verdict | FrameTag):
                 self._dropped += 1
                 return
             self._events.append((self._clock(), event))
             self._there.notify()
+
+    @property
+    def half_full(self) -> bool:
+        """Whether requests had better wait in their link, which tells a PLC when it is overloaded."""
+        return len(self._events) >= AT_MOST // 2
 
     def clear(self) -> None:
         """Forgets what has come: it was meant for somebody who is gone."""

@@ -24,10 +24,18 @@ decided; and the gate has been online, in step and without a fault since the par
 | with any other number                               | out of step; a part is armed                               |
 | with an id that a part under way, or a moment ago,  | both are rejected: their verdicts can't be told apart      |
 | has as well                                         |                                                            |
+
+| a header comes, with `arm = "live"`                 | then                                                       |
+|-----------------------------------------------------|------------------------------------------------------------|
+| of a part that no header was seen of lately         | as a trigger; without a number of its own the part has     |
+|                                                     | `NO_TRIGGER`, and is never shown at the gate               |
+| of a part under way, or a moment ago: another view  | nothing                                                    |
+| likewise, of a view that was seen                   | matched by part id: both are rejected; else counted        |
 """
 
 from producers.frame import FrameTag
 from worker.gate.capture import stored_us, taken_us
+from worker.gate.clock import STEP_US
 from worker.gate.deciding import Cause, Decider, Say
 from worker.gate.parts import Part
 from worker.gate.plc import (
@@ -42,7 +50,7 @@ from worker.gate.plc import (
     Trigger,
 )
 from worker.gate.rules import Rules
-from worker.gate.status import MAX_TRIGGER, GateReason
+from worker.gate.status import MAX_TRIGGER, NO_TRIGGER, GateReason
 from worker.gate.strangers import Key
 from worker.gate.takes import Takes
 from worker.verdict import Verdict
@@ -104,13 +112,24 @@ class Machine(Decider):
             self.counts["headers_ignored"] += 1
             return
         self._see_session(tag)
-        if self._roll.under_way(key) is not None or self._roll.decided(key) is not None:
-            return  # another view of it
-        number = self.counts["triggers"] & MAX_TRIGGER if tag.trigger is None else tag.trigger
-        if self._numbering.gave_up(number):
-            self.counts["doubled"] += 1  # it was not seen in time: its place on the belt is behind others by now
+        part, picture = self._lately(key), (tag.camera, tag.view)
+        if part is not None and picture not in part.pictures:
+            part.pictures.add(picture)  # another view of it
             return
-        self._arm(number, tag.part_id or "")
+        again = part is not None and self.rules.match == "trigger"
+        if again or (tag.trigger is not None and self._numbering.gave_up(tag.trigger)):
+            self.counts["doubled"] += 1  # or not seen in time: its place on the belt is behind others by now
+            return
+        if tag.trigger is None:
+            self._arm_nameless(tag.part_id or "", picture)
+        else:
+            self._arm(tag.trigger, tag.part_id or "", picture)
+
+    def _lately(self, key: Key | None) -> Part | None:
+        """The part under way, or decided a moment ago, that has this key."""
+        part = self._roll.under_way(key) or self._roll.decided(key)
+        young = part is not None and self._now_us - part.armed_us < AGAIN_WINDOWS * self.rules.window_us
+        return part if young else None
 
     def _see_session(self, tag: FrameTag) -> None:
         """A frame that was taken just now shows which session its camera has."""
@@ -120,12 +139,11 @@ class Machine(Decider):
 
     # -- a part comes ------------------------------------------------------------------------------------------------
 
-    def _arm(self, number: int, part_id: str) -> None:
+    def _arm(self, number: int, part_id: str, *pictures: tuple[str, str | None]) -> None:
         step = self._numbering.step(number, self._now_us)
         if step.doubled:
             self.counts["doubled"] += 1
             return
-        self.counts["triggers"] += 1
         if step.jump:
             self.lose_step(Cause.TRIGGER, f"trigger {number} does not follow the one before it")
             self._belt.clear()
@@ -134,12 +152,23 @@ class Machine(Decider):
             self.counts["missed"] += 1
             if self.rules.match == "trigger":
                 self._strangers.skipped((number - back) & MAX_TRIGGER)
+        self._belt.move(self._begin(number, part_id, *pictures))
+
+    def _arm_nameless(self, part_id: str, picture: tuple[str, str | None]) -> None:
+        """A part that has an id and no number is never shown at the gate: it would be there by order alone."""
+        self._begin(NO_TRIGGER, part_id, picture)
+        self._belt.move(None)
+
+    def _begin(self, number: int, part_id: str, *pictures: tuple[str, str | None]) -> Part:
+        """A part's timer starts."""
+        self.counts["triggers"] += 1
         part = Part(number, part_id, self.rules, armed_us=self._now_us, age=self.standing.age)
+        part.pictures.update(pictures)
         self._announce(part, self._key(number, part_id))
-        self._belt.move(part)
         if len(self._roll) > UNDER_WAY:
             self.lose_step(Cause.CROWD, f"more than {UNDER_WAY} parts are under way")
             self._decide(*self._roll.open()[:1])
+        return part
 
     def _announce(self, part: Part, key: Key | None) -> None:
         """From here on verdicts can find the part."""
@@ -151,8 +180,7 @@ class Machine(Decider):
         elif self._strangers.announced(key):
             self.counts["early"] += 1
             self._say("debug", "a verdict came before its part's trigger: trigger before the camera", part=key)
-        twin = self._roll.under_way(key) or self._roll.decided(key)
-        if twin is not None and self._now_us - twin.armed_us < AGAIN_WINDOWS * self.rules.window_us:
+        if (twin := self._lately(key)) is not None:
             self.counts["twins"] += 1
             self._say("debug", "a part came again before its first time was over: both are rejected", part=key)
             part.reject(GateReason.UNSYNCHRONISED)
@@ -213,11 +241,12 @@ class Machine(Decider):
         It was read since: but when that is may depend on how busy this machine is.
         """
         stored, taken, lead_us = stored_us(verdict), taken_us(verdict), self.rules.lead_us
-        if self._clock.at(self._now_us) is None or stored is None:
+        redis_us = self._clock.at(self._now_us)
+        if redis_us is None or stored is None:
             self.counts["too_old"] += lead_us is not None  # it can't be told
             return lead_us is not None
-        if self._clock.here(stored) < part.armed_us:
-            self.counts["early"] += 1
+        if self._clock.here(stored) < part.armed_us or stored > redis_us + STEP_US:
+            self.counts["early"] += 1  # from the future: Redis's clock was set back, and when it was can't be told
         elif lead_us is not None and (taken is None or self._clock.here(taken) < part.armed_us - lead_us):
             self.counts["too_old"] += 1
         else:

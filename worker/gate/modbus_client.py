@@ -57,7 +57,7 @@ class ModbusClient:
     What has changed is written, all of it from one status; what a PLC that is away has not seen, it never sees: once it
     is back it gets the newest status, all of it. Its registers keep what was written last when nothing more comes, so
     it has to watch the heartbeat. A gateway that is offline says so once and then writes no more, so that it does not
-    write over another that has the gate by now.
+    write over another that has the gate by now; nor does it take a block then, of which only the bypass holds.
 
     Args:
         address: `HOST:PORT` of the PLC.
@@ -158,7 +158,7 @@ class ModbusClient:
         whole_s = time.monotonic()
         while not self._stopping.is_set():
             self._changed.clear()
-            asked = self._read(client)
+            asked = self._read(client, shown=written is not None and is_online(written))
             if self.connected:
                 self._hand_on(asked)
             image = self._image.registers(self._orders.taken)
@@ -189,7 +189,8 @@ class ModbusClient:
         self._hand_on([LinkUp(), *asked])
         log.info("modbus_up", plc="{}:{}".format(*self.address))
 
-    def _read(self, client: ModbusTcpClient) -> list[Request]:
+    def _read(self, client: ModbusTcpClient, *, shown: bool) -> list[Request]:
+        """What a new block asks for. It is taken only while that can be shown: until then a PLC writes it again."""
         if len(self._requests) >= MAX_WAITING:
             self._counts["busy"] += 1
             return []
@@ -197,7 +198,7 @@ class ModbusClient:
         if found.isError() or len(found.registers) != COMMAND_WORDS:
             raise PlcRefuses(f"it has no command block: {COMMAND_WORDS} holding registers from address {COMMAND_AT}")
         command = Command.read(found.registers)
-        return self._orders.take(command) if self.connected else self._orders.resume(command)
+        return self._orders.take(command) if self.connected and shown else self._orders.resume(command)
 
     def _hand_on(self, requests: list[Request]) -> None:
         if requests:

@@ -101,7 +101,7 @@ class Part:
     """A part from its trigger to its decision.
 
     Args:
-        trigger: its number.
+        trigger: its number, or `NO_TRIGGER`.
         part_id: its own identity; empty: it has none.
         rules: of the gate.
         armed_us: when its timer began, monotonic microseconds.
@@ -112,6 +112,7 @@ class Part:
         challenge: whether it is a known bad part.
         result: what was decided; None: its timer runs.
         missed: whether a view came late, or not at all; known once it is decided.
+        pictures: camera and view of each header that was seen of it.
     """
 
     def __init__(self, trigger: int, part_id: str, rules: Rules, *, armed_us: int, age: int) -> None:
@@ -121,6 +122,7 @@ class Part:
         self.challenge = False
         self.result: PartResult | None = None
         self.missed = False
+        self.pictures: set[tuple[str, str | None]] = set()
         self._views = rules.views
         self.slots = [Slot() for _ in rules.views]
 

@@ -40,7 +40,7 @@ RECORD: tuple[Field, ...] = (
     ("counter", Kind.U16, "of this result, 1 to 65535 and then 1 again; 0: there is none"),
     ("decision", Kind.U16, "1 PASS of every view, 2 reject, 0 nothing"),
     ("reason", Kind.U16, ", ".join(f"{reason.value} {reason.word}" for reason in GateReason)),
-    ("trigger", Kind.U32, "number of the part's trigger"),
+    ("trigger", Kind.U32, "number of the part's trigger; 4294967295: it has none (live), compare the part id"),
     (
         "severity",
         Kind.U16,

@@ -4,6 +4,7 @@ Nothing outlives it: the next one begins with a machine out of step, no bypass a
 stands by has no link to the PLC at all.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -82,6 +83,7 @@ class Reign:
         self._inbox = inbox
         self._reading = False
         self._until_us = 0
+        self._asking = threading.Lock()  # two threads that take requests must not change their order
         self.link: Link | None = None
         cameras = frozenset(view.camera for view in settings.views)
         key = read_pair(settings.key) if settings.key is not None else None
@@ -132,6 +134,7 @@ class Reign:
 
     def turn(self, now_us: int) -> None:
         """Decides what has run out of time, and shows all."""
+        self._take_requests()  # that were left to their link while the inbox was half full
         self._mind_lease(now_us)
         self.machine.tick(now_us)
         self.status = self.machine.status((self.status.heartbeat + 1) % HEARTBEATS)
@@ -156,10 +159,11 @@ class Reign:
             self.machine.go_online()
 
     def _take_requests(self) -> None:
-        """In the link's thread: so each request has the time at which it came."""
-        if self.link is not None:
-            for request in self.link.requests():
-                self._inbox.put(request)
+        """In the link's thread: so each request has the time at which it came. Beyond half an inbox they wait there."""
+        with self._asking:
+            if self.link is not None and not self._inbox.half_full:
+                for request in self.link.requests():
+                    self._inbox.put(request)
 
 
 def _say(level: str, text: str, **fields: Any) -> None:

@@ -39,7 +39,8 @@ class Rules:
         skip: so many triggers may be missing in a row without putting the gate out of step.
         sync_after: parts in a row with every view in time put it in step again.
         fault_after: parts in a row late or missing are a line fault.
-        lead_us: a frame that was taken so long before its part's timer began is of another part; None: any may be.
+        lead_us: a frame that was taken so long before its part's timer began is of another part; None: any may be. A
+            frame of the part behind, after a pulse that the camera missed, is found only by a window that is over.
     """
 
     views: tuple[View, ...]

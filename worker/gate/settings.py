@@ -1,5 +1,6 @@
 """What a gateway is told, in a TOML file, the environment or flags."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -11,6 +12,7 @@ from producers.metrics import parse_address
 from worker.gate.rules import Arm, Match, Rules, View
 from worker.settings import LineName
 
+MAX_IPC_BYTES = 107  # a socket has no longer name
 GateName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
@@ -65,6 +67,15 @@ class LiveSettings(BaseModel):
     live: str
     server_key: PublicKey | None = None
 
+    @field_validator("live")
+    @classmethod
+    def _can_be_dialled(cls, live: str) -> str:
+        tcp = re.fullmatch(r"tcp://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._%-]*):([0-9]{1,5})", live)
+        ipc = live.startswith("ipc://") and 0 < len(live.encode()) - len("ipc://") <= MAX_IPC_BYTES
+        if not ipc and not (tcp and 0 < int(tcp[2]) < 65_536):
+            raise ValueError(f"{live[:80]} can't be dialled: expected tcp://HOST:PORT or ipc://PATH")
+        return live
+
 
 class GateSettings(DaemonSettings):
     """A gateway's settings.
@@ -82,7 +93,8 @@ class GateSettings(DaemonSettings):
         sync_after: parts in a row with every view in time put the gate in step again.
         fault_after: parts in a row late or missing are a line fault.
         camera_lead_ms: a frame may have been taken so long before its part's trigger was read. One that is older is of
-            another part: where camera and PLC count for themselves, their counts have come apart. None: not looked at.
+            another part: where camera and PLC count for themselves, the PLC has missed a pulse. If the camera misses a
+            pulse, only a `window_ms` shorter than the time between two parts finds it. None: not looked at.
         modbus: the link to the PLC.
         cameras: by name, with `arm = "live"`.
         key: file of this gateway's key pair, for cameras with a `server_key`; list it among their viewers.

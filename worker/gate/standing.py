@@ -3,7 +3,8 @@
 | what happens                                              | then                                                     |
 |-----------------------------------------------------------|----------------------------------------------------------|
 | start; results lost; lease lost; link lost; a new session | out of step: every part is rejected, `unsynchronised`,   |
-| of a camera; a jump of the trigger's number               | also those under way                                     |
+| of a camera; a jump of the trigger's number; Redis's      | also those under way                                     |
+| clock is set; events that found no room                   |                                                          |
 | `Synchronise`, or three parts in a row, armed since, with | in step: parts that are armed from now on are decided by |
 | a word of every view in time, whatever it says            | their verdicts                                           |
 | three parts in a row late or missing                      | a line fault: every part is rejected, `fault`            |

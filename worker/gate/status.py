@@ -8,6 +8,8 @@ RING = 16
 MAX_COUNTER = 65_535
 """Counters of results run from 1 to here, and then from 1 again; 0 says that there is none yet."""
 MAX_TRIGGER = 2**32 - 1
+NO_TRIGGER = MAX_TRIGGER
+"""In the place of a trigger: the part has an id alone. Never a number made up, which a PLC could take for its own."""
 MAX_COUNT = 65_535
 """Counts that are shown stop here."""
 
@@ -59,7 +61,7 @@ class PartResult:
 
     Attributes:
         counter: 1 to 65535, and then from 1 again; 0: none yet.
-        trigger: of the part, 0 to 2**32 - 1.
+        trigger: of the part, 0 to 2**32 - 1; `NO_TRIGGER`: it has none, and is never at the gate.
         part_id: of the part; empty: it has none.
         opens: true only for an explicit PASS of every view.
         reason: why; `OK` if and only if it opens.

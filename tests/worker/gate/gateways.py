@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from tests.worker.processes import eventually
 from tests.worker.sinks import now_judged, sink_at
 from worker.gate.gateway import Gateway
 from worker.gate.lease import Lease
+from worker.gate.modbus_link import drain
 from worker.gate.plc import Request, Synchronise, Trigger
 from worker.gate.settings import GateSettings
 from worker.gate.status import PartResult, Status
@@ -25,6 +27,7 @@ class HandPlc:
     Attributes:
         status: what was shown last.
         open: whether the link is.
+        waiting: requests that the gateway has not taken.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -32,20 +35,19 @@ class HandPlc:
         self.open = self.alive = self.connected = True
         self.counts: dict[str, int] = {}
         self._wake = wake
-        self._requests: list[Request] = []
+        self.waiting: deque[Request] = deque()
 
     def show(self, status: Status) -> None:
         self.status = status
 
     def requests(self) -> list[Request]:
-        found, self._requests = self._requests, []
-        return found
+        return drain(self.waiting)
 
     def close(self) -> None:
         self.open = False
 
     def ask(self, *requests: Request) -> None:
-        self._requests += requests
+        self.waiting.extend(requests)
         self._wake()
 
 

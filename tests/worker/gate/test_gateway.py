@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ from producers.errors import SettingsError
 from producers.publisher import FramePublisher, PublisherSettings
 from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.worker.gate.driven import judged
-from tests.worker.gate.gateways import standing
+from tests.worker.gate.gateways import HandPlc, standing
 from tests.worker.processes import eventually
 from tests.worker.readers import Stream, fields_of
 from worker.demo.processes import free_ports
 from worker.gate.cli import gate
 from worker.gate.deciding import Cause
-from worker.gate.inbox import AT_MOST, Inbox, Reading, now_us
-from worker.gate.plc import LinkDown, LinkUp
+from worker.gate.inbox import AT_MOST, Inbox, Reading, ResultsLost, now_us
+from worker.gate.plc import LinkDown, LinkUp, Trigger
+from worker.gate.reign import Reign
 from worker.gate.settings import GateSettings
 from worker.gate.status import GateReason
 
@@ -147,12 +149,35 @@ def test_the_live_topic_arms_parts_where_the_plc_does_not(redis_url: str, line: 
 
 
 def test_more_events_than_there_is_room_for_are_dropped_and_told() -> None:
-    inbox = Inbox()
+    """Only verdicts and headers: what tells how the gateway stands, and what the PLC asks for, is always taken."""
+    inbox, header = Inbox(), judged("top", 1).tag
     for _ in range(AT_MOST + 3):
-        inbox.put(Reading())
+        inbox.put(header)
+    inbox.put(ResultsLost("Redis is away"))
     events, dropped = inbox.take(0)
-    assert (len(events), dropped) == (AT_MOST, 3)
+    assert (len(events), dropped, events[-1][1]) == (AT_MOST + 1, 3, ResultsLost("Redis is away"))
     assert inbox.take(0) == ([], 0)
+
+
+def test_while_the_inbox_is_half_full_requests_wait_in_their_link(redis_url: str, line: str) -> None:
+    """So a PLC's block is refused as busy, or not read, before anything that it asks for can be lost."""
+    given = {"line": line, "redis": redis_url, "views": [{"camera": "top"}], "window_ms": 100}
+    inbox, links = Inbox(), list[HandPlc]()
+
+    def opened(wake: Callable[[], None]) -> HandPlc:
+        links.append(HandPlc(wake))
+        return links[-1]
+
+    reign = Reign(GateSettings.model_validate(given), inbox, opened)
+    for _ in range(AT_MOST // 2):
+        inbox.put(judged("top", 1).tag)
+    links[0].ask(Trigger(1))
+    assert list(links[0].waiting) == [Trigger(1)]
+    inbox.clear()
+    reign.turn(now_us())
+    assert not links[0].waiting
+    assert Trigger(1) in [event for _, event in inbox.take(0)[0]]
+    reign.close()
 
 
 def test_the_inbox_wakes_whoever_waits() -> None:
@@ -170,6 +195,8 @@ BAD = {
     "no window": ["window_ms = 0", "window_ms"],
     "nobody arms": ['arm = "live"', r"needs \[cameras.top\]"],
     "both arm": ['cameras = {top = {live = "tcp://127.0.0.1:1"}}', "is for arm"],
+    "live endpoint": ['cameras = {top = {live = "tcp:/127.0.0.1:1"}}', "can't be dialled: expected tcp"],
+    "live port": ['cameras = {top = {live = "tcp://127.0.0.1:70000"}}', "can't be dialled"],
     "unknown key": ["windows = 3", "unknown key windows"],
     "address": ['modbus = {address = "nowhere"}', "nowhere"],
     "name": ['name = "a b"', "name"],

@@ -259,6 +259,7 @@ class GateModel(RuleBasedStateMachine):
             case "link":
                 self.ask(LinkDown("no answer"))
                 self.lose()
+                self.last = None
             case "jump":
                 self.a_part_comes(50)
             case "challenge":

@@ -79,6 +79,7 @@ def test_the_plc_has_the_newest_status_with_its_counter_written_last(plc: PlcMem
 
 def test_a_new_block_is_taken_once_and_said_so(plc: PlcMemory, link: Link) -> None:
     link.client.show(showing(1))
+    assert shows(plc, showing(1))
     link.woken.clear()
     plc.write(COMMAND_AT, Command(sequence=3, trigger=8, part_id="A-8").words())
     assert link.hear(Trigger)
@@ -91,6 +92,8 @@ def test_a_block_that_lay_there_before_is_not_taken(plc: PlcMemory) -> None:
     plc.write(COMMAND_AT, Command(sequence=3, trigger=8, bypass=True).words())
     link = Link(plc.address)
     assert link.hear(LinkUp)
+    link.client.show(showing(1))
+    assert shows(plc, showing(1))
     plc.write(COMMAND_AT, Command(sequence=4, trigger=9, bypass=True).words())
     assert link.hear(Trigger)
     assert link.asked == [LinkUp(), SetBypass(True), Trigger(9)]
@@ -156,8 +159,8 @@ def test_a_gateway_that_leaves_leaves_nothing_open_behind(plc: PlcMemory, link: 
     assert left.results == showing(3).results
 
 
-def test_a_gateway_that_is_offline_says_so_once_and_writes_no_more(plc: PlcMemory, link: Link) -> None:
-    """Another one may have the gate, and write to the same PLC."""
+def test_a_gateway_that_is_offline_says_so_once_writes_no_more_and_takes_no_block(plc: PlcMemory, link: Link) -> None:
+    """Another one may have the gate, and write to the same PLC, which writes a block again until it is taken."""
     link.client.show(showing(3))
     assert shows(plc, showing(3))
     link.client.show(replace(showing(4, heartbeat=2), online=False))
@@ -165,11 +168,16 @@ def test_a_gateway_that_is_offline_says_so_once_and_writes_no_more(plc: PlcMemor
     plc.write(0, [0] * 123)
     plc.writes()
     link.client.show(replace(showing(5, heartbeat=3), online=False))
-    plc.write(COMMAND_AT, Command(sequence=3, trigger=8).words())
-    assert link.hear(Trigger)
+    plc.write(COMMAND_AT, Command(sequence=3, trigger=8, bypass=True).words())
+    assert link.hear(SetBypass)
     assert plc.writes() == [(COMMAND_AT, 21)]  # the PLC's own
     link.client.show(showing(6))
     assert shows(plc, showing(6))
+    assert plc.read(5, 1) == [0]
+    plc.write(COMMAND_AT, Command(sequence=4, trigger=8, bypass=True).words())
+    assert link.hear(Trigger)
+    assert eventually(lambda: plc.read(5, 1) == [4], 10)
+    assert link.asked == [LinkUp(), SetBypass(True), Trigger(8)]
 
 
 def test_a_plc_without_the_registers_never_comes_up_and_the_log_says_what_it_lacks(
