@@ -229,7 +229,7 @@ def test_gpu_memory_is_told_only_where_this_process_uses_one() -> None:
 
 
 def test_the_alert_rules_ask_for_nothing_that_is_not_told(production: Line, tmp_path: Path) -> None:
-    """A rule on a name that nobody exports never fires, and nobody notices. As any worker but null's, it has a shelf."""
+    """A rule on a name that nobody exports never fires, and nobody notices. Every real worker has a shelf."""
     pipeline = production.health.pipeline
     assert pipeline is not None
     pipeline.shelf = Shelf(tmp_path, pipeline.recipes, EngineBuilder("cpu", "torch", 1))
