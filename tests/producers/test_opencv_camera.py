@@ -128,11 +128,12 @@ class TransportStream(QuietFiles):
 
 @pytest.mark.parametrize("name", ["belt.mp4", "belt.avi"])
 def test_a_video_file_is_no_camera_wherever_it_lies(tmp_path: Path, name: str) -> None:
-    """Its pictures, again and again, would open the gate for parts that are not there. It is not tried a second time."""
+    """Its pictures, again and again, would open the gate for parts that are not there. It is not tried twice."""
     record(tmp_path / name, 40)
-    with serving(partial(QuietFiles, directory=str(tmp_path))) as address:
-        with pytest.raises(SettingsError, match=rf"{name} is a video file of 40 pictures, no camera"):
-            next(a_source(f"{address}/{name}").captures(stopping=lambda: False))
+    told = rf"{name} is a video file of 40 pictures, no camera"
+    served = serving(partial(QuietFiles, directory=str(tmp_path)))
+    with served as address, pytest.raises(SettingsError, match=told):
+        next(a_source(f"{address}/{name}").captures(stopping=lambda: False))
 
 
 def test_a_stream_that_is_no_mjpeg_comes_in_colour_until_it_ends(tmp_path: Path) -> None:
