@@ -55,7 +55,7 @@ class Dispatcher:
 
     Takes messages from the work socket and frames from `take`; hands frames to workers and viewers. All methods belong
     to the thread that runs it; `stop` and `give_up_waiting` are flags that any thread may raise. `record` is told of
-    every frame first; it must not wait.
+    every frame first; it must not wait. Where it fails the line goes on, and `unrecorded` counts.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Dispatcher:
         self.retention = Retention(limits)
         self.stop = False
         self.give_up_waiting = False
+        self.unrecorded = 0
         self._record = record
         self.refusals: dict[Heard, int] = dict.fromkeys(Heard, 0)
         self._work, self._wake = work, wake
@@ -117,7 +118,7 @@ class Dispatcher:
 
     def take(self, item: Taken) -> None:
         """Takes one captured frame into retention and shows it to viewers."""
-        self._record(item)
+        self._note(item)
         if not isinstance(item, Frame):
             self.retention.keep_gone(*item)
             return
@@ -126,6 +127,14 @@ class Dispatcher:
                 log.debug("retention is full, the oldest frame is given up", camera=self.camera)
         self.retention.keep(item)
         self._live.show(item)
+
+    def _note(self, item: Taken) -> None:
+        try:
+            self._record(item)
+        except Exception as error:  # whatever it is: a recording never stops the line
+            self.unrecorded += 1
+            if self.unrecorded == 1:
+                log.error("recording fails, the line goes on", camera=self.camera, error=repr(error))
 
     def send_due(self) -> None:
         """Sends workers what is theirs."""

@@ -22,7 +22,7 @@ class BadFrame(ProducersError):
 
 
 class PublisherClosed(ProducersError):
-    """A frame was offered to a publisher that is closed. It was not captured."""
+    """A frame was offered to a publisher that is closed, or whose thread has failed. It was not captured."""
 
 
 class JournalDamaged(ProducersError):

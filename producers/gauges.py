@@ -30,6 +30,7 @@ KEPT = {
 TROUBLE = {
     "messages_refused": "Messages from workers that could not be read.",
     "keys_refused": "Handshakes with a key that is not on the list.",
+    "unrecorded": "Frames that the recorder failed to take, beside those that it counts as dropped.",
     "journal_failures": "Writes of the journal that failed: frames would have been silent after a kill.",
 }
 RECORDING = {

@@ -1,7 +1,7 @@
 """A real camera or stream as a source: opened anew whenever it is lost, each gap said and counted."""
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Protocol
 
 import structlog
@@ -15,6 +15,7 @@ from producers.sources import NAP_S
 log = structlog.get_logger("camera")
 
 PATIENCE_S = 10.0  # for a first picture; a camera that was there once is waited for without end
+LAST_CALL_S = 1.0  # at the end, for pictures that were taken already
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0  # between two tries to open it
 
 
@@ -77,7 +78,7 @@ class LiveSource:
         self._outage_s = 0.0
 
     def captures(self, *, stopping: Callable[[], bool]) -> Generator[Snapshot, None, None]:
-        """Yields pictures, and the places of those that are missing.
+        """Yields pictures, and the places of those that are missing; at the end those that it took already, too.
 
         Raises:
             SourceError: there was no first picture within the patience.
@@ -93,6 +94,8 @@ class LiveSource:
                 else:
                     yield from self._attribution.attribute(picture)
                     self._heard = self._clock()  # silence begins when whoever takes pictures is back for more
+            for picture in self._last_call():
+                yield from self._attribution.attribute(picture)
             yield from self._attribution.left()
         finally:
             self._hang_up()
@@ -134,6 +137,16 @@ class LiveSource:
             self._incomplete += picture.image is None
             self._found()
         return picture
+
+    def _last_call(self) -> Iterator[Snapshot]:
+        """What lies in the device: the parts went by. A camera that runs on must not keep us."""
+        ends = self._clock() + LAST_CALL_S
+        try:
+            while self._device is not None and self._clock() < ends and (picture := self._device.grab(0)) is not None:
+                self._incomplete += picture.image is None
+                yield picture
+        except (SourceError, SettingsError) as error:
+            log.warning("source is lost, it was to end anyway", source=self.label, error=str(error))
 
     def _found(self) -> None:
         self._began, self._pause_s = None, SHORTEST_PAUSE_S

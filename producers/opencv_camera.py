@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from producers.draining import NewestPicture
-from producers.errors import BadFrame, SourceError
+from producers.errors import BadFrame, SettingsError, SourceError
 from producers.features import CameraFeatures
 from producers.frame import Image
 from producers.opencv import open_capture
@@ -35,12 +35,17 @@ def open_stream(url: str, *, read_timeout_s: float) -> NewestPicture:
 
     Raises:
         SourceError: nobody is there, or it is no stream.
+        SettingsError: it is a file, whose pictures would be taken for a camera's.
     """
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
     patience_ms = int(read_timeout_s * 1000)
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, patience_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, patience_ms]
     name = without_secrets(url)
-    return _reading(open_capture(url, cv2.CAP_FFMPEG, timeouts, name=name), name, as_sent=(cv2.CAP_PROP_FORMAT, -1))
+    capture = open_capture(url, cv2.CAP_FFMPEG, timeouts, name=name)
+    if url.startswith("http") and (count := int(capture.get(cv2.CAP_PROP_FRAME_COUNT))) > 0:  # of a stream: below zero
+        capture.release()
+        raise SettingsError(f"{name} is a video file of {count} pictures, no camera: fetch it and give the file")
+    return _reading(capture, name, as_sent=(cv2.CAP_PROP_FORMAT, -1))
 
 
 def open_usb(device: str, features: CameraFeatures) -> NewestPicture:

@@ -129,12 +129,13 @@ class FramePublisher:
             copy: whether the pixels are copied first. If not, nobody may write to them any more: they are sent from
                 where they lie, now and perhaps once more later.
             transform: from this picture's pixels to the sensor's; None: they are the same.
-            captured: monotonic seconds; None: now.
+            captured: monotonic seconds; None: when this is called.
 
         Raises:
             BadFrame: the picture can't be shaped or described by a header; no frame was captured.
             PublisherClosed: likewise.
         """
+        captured = time.monotonic() if captured is None else captured  # shaping and encoding count against the budget
         tag = self._tag(captured, part_id=part_id, trigger=trigger, view=view)
         frame = self.settings.shaping.frame(
             tag, image, color=color, meta=meta, copy=copy, transform=transform, captured=captured
@@ -214,6 +215,7 @@ class FramePublisher:
             "kept_frames": retention.room.frames,
             "kept_bytes": retention.room.bytes,
             "messages_refused": self._dispatcher.messages_refused,
+            "unrecorded": self._dispatcher.unrecorded,
             "keys_refused": self._doorkeeper.refused if self._doorkeeper else 0,
             "journal_failures": self._journal.failures if self._journal else 0,
         }
@@ -315,6 +317,8 @@ class FramePublisher:
     def _refuse_if_closed(self) -> None:
         if self._dispatcher.stop:
             raise PublisherClosed("the publisher is closed: no frame was captured")
+        if not self._thread.is_alive():  # nobody would ever take the frame
+            raise PublisherClosed("the publisher's thread has failed, standard error says why: no frame was captured")
 
     def _full(self, size: int) -> bool:
         """Frames that the publisher's thread has not looked at yet count as well: they take as much memory."""

@@ -32,8 +32,8 @@ def main(endpoint: str, count: int | None) -> None:
         push.connect(endpoint)
         for number in range(count) if count is not None else itertools.count():
             image = grab(number)
-            # Optional besides part_id and trigger: view, recipe, budget_ms, meta, crc32. For a JPEG or PNG file, send
-            # its bytes as they are, with "encoding": "jpeg" or "png".
+            # Optional besides part_id and trigger: view, recipe, budget_ms, meta, crc32, transform. For a JPEG or PNG
+            # file, send its bytes as they are, with "encoding": "jpeg" or "png".
             header = {
                 "shape": image.shape,
                 "dtype": "uint8",

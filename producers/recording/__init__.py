@@ -5,6 +5,7 @@ In the order of the flow:
 - `protobuf`  the few lines of protobuf's wire format that an image needs
 - `foxglove`  a frame as an image message, its header beside the pixels
 - `message`   what lies in a recording: frames, frames without pixels, verdicts
+- `claim`     whether a file is being written just now
 - `file`      one MCAP file being written, chunk by chunk
 - `rotation`  which file is written next, and which is removed
 - `recorder`  takes frames and never makes anybody wait

@@ -26,7 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a file, on
 
 
 def list(place: Place, as_json: AsJson = False) -> int:  # noqa: A001 - named as it is typed
-    """List recordings: cameras, frames, verdicts, when, and whether each was closed in order."""
+    """List recordings: cameras, frames, verdicts, when, and whether each was closed in order or is being written."""
     from producers.recording.folder import files_of
 
     return _show([_examined(path, place, thoroughly=False) for path in files_of(place)], as_json=as_json)
@@ -35,8 +35,9 @@ def list(place: Place, as_json: AsJson = False) -> int:  # noqa: A001 - named as
 def check(place: Place, as_json: AsJson = False) -> int:
     """Read recordings to the last byte, and hold every picture to its checksum.
 
-    Exit code 1 if one was cut off or anything in it can't be read; `sightline recordings repair` saves the rest. Seqs
-    that are in no recording are counted, and are no damage: nobody recorded them.
+    Exit code 1 if one was cut off or anything in it can't be read; `sightline recordings repair` saves the rest. One
+    that is being written is read as far as it goes. Seqs that are in no recording are counted, and are no damage:
+    nobody recorded them.
     """
     from producers.recording.folder import files_of
 
@@ -53,13 +54,14 @@ def repair(
 ) -> int:
     """Make a damaged recording whole: all that can be read goes into a new file, which takes its place.
 
-    It needs as much room as the recording. If anything goes wrong the old file stays as it is.
+    It needs as much room as the recording. If anything goes wrong the old file stays as it is. One that is being
+    written just now is left alone.
     """
     from producers.recording.examine import examine
     from producers.recording.examine import repair as repair_file
 
     before = examine(file, thoroughly=False)
-    if before.sound:
+    if before.whole and before.sound:
         print(f"{file} is whole: nothing to do")
         return ExitCode.OK
     saved, report = repair_file(file, keep=keep)
@@ -105,7 +107,8 @@ def _show(reports: "Sequence[FileReport]", *, as_json: bool) -> int:
 def _row(report: "FileReport") -> tuple[str, ...]:
     first = "" if report.first_ns is None else f"{datetime.fromtimestamp(report.first_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}"
     seconds = "" if report.last_ns is None else f"{(report.last_ns - (report.first_ns or 0)) / 1e9:.1f} s"
-    damage = "cut off" if not report.whole else f"{report.damaged} damaged"
+    damage = "cut off" if not report.whole and not report.writing else f"{report.damaged} damaged"
+    good = "being written" if report.writing else "whole"
     return (
         Path(report.file).name,
         ", ".join(sorted(report.cameras)),
@@ -115,5 +118,5 @@ def _row(report: "FileReport") -> tuple[str, ...]:
         str(report.missing),
         first,
         seconds,
-        "[green]whole[/]" if report.sound else f"[red]{damage}[/]",
+        f"[green]{good}[/]" if report.sound else f"[red]{damage}[/]",
     )

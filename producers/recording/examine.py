@@ -9,6 +9,7 @@ from typing import Any
 from producers.checksum import crc32
 from producers.errors import BadFrame, RecordingError
 from producers.frame import FrameId
+from producers.recording.claim import is_being_written
 from producers.recording.file import RecordingFile
 from producers.recording.message import ALL, PICTURES, RecordedMessage, Topic
 from producers.recording.reading import read_messages, read_summary
@@ -29,6 +30,7 @@ class FileReport:
         first_ns: time of the earliest message; UTC since the epoch.
         last_ns: of the latest.
         whole: it was closed in order: its index is there.
+        writing: not yet: somebody writes it just now.
         missing: seqs between the first and the last frame of a session that are neither a frame nor given up.
         damaged: what can't be read, and frames that are not what their header says.
         problems: the first of them, a sentence each.
@@ -41,6 +43,7 @@ class FileReport:
     first_ns: int | None = None
     last_ns: int | None = None
     whole: bool = True
+    writing: bool = False
     missing: int = 0
     damaged: int = 0
     problems: list[str] = field(default_factory=list)
@@ -48,7 +51,7 @@ class FileReport:
     @property
     def sound(self) -> bool:
         """Whether nothing is wrong with the file itself. A frame that was never recorded is no damage."""
-        return self.whole and not self.damaged
+        return (self.whole or self.writing) and not self.damaged
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -72,11 +75,13 @@ def examine(path: Path, *, thoroughly: bool) -> FileReport:
         RecordingError: it can't be opened, or is no MCAP file.
     """
     report = FileReport(str(path), path.stat().st_size if path.exists() else 0)
+    is_written = report.bytes > 0 and is_being_written(path)
     quick = None if thoroughly else _by_index(path, report)
     if quick is not None:
         return quick
     with path.open("rb") as stream:
         report.whole = read_summary(stream) is not None
+    report.writing = is_written and not report.whole
     seqs: dict[tuple[str, str], list[int]] = {}
     cut: list[str] = []
     for message in read_messages(path, ALL, tell=report.tell if report.whole else cut.append):
@@ -92,7 +97,7 @@ def examine(path: Path, *, thoroughly: bool) -> FileReport:
                 report.tell(f"{path}: frame {message.camera} seq {message.seq}: {error}")
     for sentence in cut[:-1]:  # the last one says only that it was cut off
         report.tell(sentence)
-    report.problems += cut[-1:]
+    report.problems += [] if report.writing else cut[-1:]
     report.missing = sum(max(found) - min(found) + 1 - len(set(found)) for found in seqs.values())
     return report
 
@@ -145,10 +150,13 @@ def repair(path: Path, *, keep: bool) -> tuple[int, FileReport]:
         How many messages were saved, and what the new file is like.
 
     Raises:
-        RecordingError: nothing can be read, or the new file can't be written; the old one stays as it was.
+        RecordingError: it is being written, nothing can be read, or the new file can't be written; the old one stays as
+            it was.
     """
     new = path.with_suffix(".repairing")
     try:
+        if is_being_written(path):
+            raise RecordingError(f"{path} is being written just now: what writes it ends it, too")
         new.unlink(missing_ok=True)
         saved = _copy(path, new)
         if keep:

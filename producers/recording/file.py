@@ -11,6 +11,7 @@ from mcap.writer import CompressionType, Writer
 
 from producers.frame import FrameHeader, Payload
 from producers.recording import foxglove
+from producers.recording.claim import claim
 from producers.recording.message import Topic
 
 JSON_SCHEMA = b'{"type": "object"}'
@@ -133,6 +134,7 @@ class _Output:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("xb", buffering=0)
+        claim(self._file)
         self._at = 0
 
     def write(self, data: Any) -> int:

@@ -10,7 +10,7 @@ from producers.attribution import Attribution
 from producers.daemon import configure_logging
 from producers.errors import SettingsError, SourceError
 from producers.frame import PartTag
-from producers.live_source import LONGEST_PAUSE_S, LiveSource
+from producers.live_source import LAST_CALL_S, LONGEST_PAUSE_S, LiveSource
 from producers.snapshot import Snapshot, missing
 from tests.producers.test_announced import Said
 from tests.producers.test_sources import Clock
@@ -94,6 +94,23 @@ def test_pictures_come_as_the_device_takes_them() -> None:
         "source_incomplete": 1,
     }
     assert bench.devices[0].closed
+
+
+def test_pictures_that_were_taken_before_the_end_are_not_lost() -> None:
+    """When it is told to stop, three parts have gone by whose pictures lie in the driver."""
+    bench = Bench(["picture", "picture", "torn", "picture"])
+    captures = bench.source.captures(stopping=lambda: bool(bench.devices and bench.devices[0].skipped))
+    assert [capture.image is not None for capture in captures] == [True, True, False, True]
+    assert bench.source.load()["source_incomplete"] == 1
+
+
+def test_a_camera_that_runs_on_keeps_nobody_at_the_end() -> None:
+    bench = Bench(["picture"] * 1000)
+    found: list[Snapshot] = []
+    for picture in bench.source.captures(stopping=lambda: bool(bench.devices)):
+        found.append(picture)
+        bench.clock.now += LAST_CALL_S / 10
+    assert 0 < len(found) < 20
 
 
 @pytest.mark.parametrize("end", [["lost"], ["nothing"] * 12], ids=["lost", "silent"])

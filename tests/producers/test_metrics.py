@@ -84,6 +84,7 @@ def test_every_outcome_of_a_frame_is_counted(publisher: FramePublisher, dial: Di
         "gone_total/worker_error": 0,
         "messages_refused_total": 1,
         "keys_refused_total": 0,
+        "unrecorded_total": 0,
         "journal_failures_total": 0,
         "workers": 1,
         "open": 7,

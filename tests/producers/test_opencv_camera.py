@@ -3,9 +3,10 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from producers.draining import NewestPicture
-from producers.errors import BadFrame, SourceError
+from producers.errors import BadFrame, SettingsError, SourceError
 from producers.features import CameraFeatures
 from producers.live_source import LiveSource
 from producers.opencv_camera import open_stream, open_usb, whole_jpeg, without_secrets
@@ -105,13 +106,40 @@ def test_a_picture_that_came_torn_is_never_one(camera: MjpegCamera) -> None:
     captures.close()
 
 
-def test_a_stream_that_is_no_mjpeg_comes_in_colour_until_it_ends(tmp_path: Path) -> None:
-    record(tmp_path / "belt.mp4", 40)
-    served = partial(QuietFiles, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), served) as server:
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """An HTTP server, while the test runs; its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        stream = open_stream(f"http://127.0.0.1:{server.server_port}/belt.mp4", read_timeout_s=2.0)
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class TransportStream(QuietFiles):
+    """Sends a file as a camera would: nobody is told how long it is, or can wind it back."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(Path(self.translate_path(self.path)).read_bytes())
+
+
+@pytest.mark.parametrize("name", ["belt.mp4", "belt.avi"])
+def test_a_video_file_is_no_camera_wherever_it_lies(tmp_path: Path, name: str) -> None:
+    """Its pictures, again and again, would open the gate for parts that are not there. It is not tried twice."""
+    record(tmp_path / name, 40)
+    told = rf"{name} is a video file of 40 pictures, no camera"
+    served = serving(partial(QuietFiles, directory=str(tmp_path)))
+    with served as address, pytest.raises(SettingsError, match=told):
+        next(a_source(f"{address}/{name}").captures(stopping=lambda: False))
+
+
+def test_a_stream_that_is_no_mjpeg_comes_in_colour_until_it_ends(tmp_path: Path) -> None:
+    record(tmp_path / "belt.ts", 40)
+    with serving(partial(TransportStream, directory=str(tmp_path))) as address:
+        stream = open_stream(f"{address}/belt.ts", read_timeout_s=2.0)
         snapshot = stream.grab(5)
         assert snapshot is not None
         assert snapshot.image is not None
@@ -119,8 +147,6 @@ def test_a_stream_that_is_no_mjpeg_comes_in_colour_until_it_ends(tmp_path: Path)
         with pytest.raises(SourceError, match="sends no more"):
             list(iter(lambda: stream.grab(5), None))
         stream.close()
-        server.shutdown()
-        thread.join()
 
 
 def test_nobody_there_is_a_source_error_without_the_password() -> None:

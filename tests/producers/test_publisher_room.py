@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import zmq
 
-from producers.errors import ProducersError
+from producers.errors import ProducersError, PublisherClosed
 from producers.publisher import FramePublisher, PublisherSettings
 from tests.producers.conftest import Dial, Publish
 from tests.producers.scripted_worker import wait_until
@@ -133,6 +133,38 @@ def test_closing_frees_a_waiting_publish(publisher_settings: PublisherSettings) 
         publisher.close()
         camera.join(2)
         assert not camera.is_alive()
+
+
+def test_a_recorder_that_fails_stops_no_frame(publisher_settings: PublisherSettings, dial: Dial) -> None:
+    """Every frame is judged; those that were not recorded are counted."""
+
+    def fails(item: object) -> None:
+        raise RuntimeError("for the test")
+
+    with FramePublisher(publisher_settings, record=fails) as publisher:
+        worker = dial()
+        worker.hello(credit=3)
+        for _ in range(3):
+            publisher.publish(PICTURE)
+            worker.stored(worker.frame()[0].id)
+        assert publisher.drain(5) == 0
+        assert publisher.load()["unrecorded"] == 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_publisher_whose_thread_has_failed_takes_no_more_frames(publisher_settings: PublisherSettings) -> None:
+    """A frame that nobody would ever send is refused, not kept for ever."""
+    failing = threading.Event()
+
+    def turn() -> None:
+        if failing.is_set():
+            raise RuntimeError("for the test")
+
+    with FramePublisher(publisher_settings, each_turn=turn) as publisher:
+        failing.set()
+        wait_until(lambda: not publisher.alive, what="the thread has failed")
+        with pytest.raises(PublisherClosed, match="has failed"):
+            publisher.publish(PICTURE)
 
 
 def test_closing_twice_is_closing_once(publisher_settings: PublisherSettings) -> None:

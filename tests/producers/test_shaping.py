@@ -45,6 +45,25 @@ def mosaic(pattern: str, colour: tuple[int, int, int], shape: tuple[int, int]) -
     return np.tile(cell, (shape[0] // 2 + 1, shape[1] // 2 + 1))[: shape[0], : shape[1]]
 
 
+def test_a_frame_is_as_old_as_its_picture_however_long_shaping_takes(
+    publish: Publish, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The budget begins when `publish` is called, not when the picture has been encoded."""
+    began: list[float] = []
+    encode = cv2.imencode
+
+    def noted(*options: Any) -> Any:
+        began.append(time.monotonic())
+        return encode(*options)
+
+    monkeypatch.setattr(cv2, "imencode", noted)
+    publisher, worker = publish(shaping={"encoding": "png"}, budget_ms=60_000), dial()
+    worker.hello(credit=1)
+    publisher.publish(np.zeros((60, 80, 3), np.uint8))
+    header, _ = worker.frame()
+    assert (header.sent_mono_us - header.age_us) / 1e6 <= began[0] + 2e-6  # both are cut to whole microseconds
+
+
 @pytest.mark.parametrize("fields", SHAPINGS, ids=str)
 def test_the_transform_leads_every_pixel_back_to_where_it_was(fields: dict[str, Any]) -> None:
     frame = shaped(PLACES, "mono", Shaping.model_validate(fields))

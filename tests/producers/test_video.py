@@ -15,7 +15,7 @@ from tests.producers.test_sources import Clock
 
 def record(path: Path, count: int) -> Path:
     """A video whose pictures get brighter, each by 10."""
-    codec = "mp4v" if path.suffix == ".mp4" else "MJPG"
+    codec = {".mp4": "mp4v", ".ts": "MPEG"}.get(path.suffix, "MJPG")
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (64, 48))
     assert writer.isOpened()
     for number in range(count):

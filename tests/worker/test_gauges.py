@@ -228,8 +228,11 @@ def test_gpu_memory_is_told_only_where_this_process_uses_one() -> None:
     assert gpu_memory_bytes()["cuda:0"] >= held.nbytes
 
 
-def test_the_alert_rules_ask_for_nothing_that_is_not_told(production: Line) -> None:
-    """A rule on a name that nobody exports never fires, and nobody notices."""
+def test_the_alert_rules_ask_for_nothing_that_is_not_told(production: Line, tmp_path: Path) -> None:
+    """A rule on a name that nobody exports never fires, and nobody notices. Every real worker has a shelf."""
+    pipeline = production.health.pipeline
+    assert pipeline is not None
+    pipeline.shelf = Shelf(tmp_path, pipeline.recipes, EngineBuilder("cpu", "torch", 1))
     rules = Path(__file__).parent.parent.parent / "deploy" / "alerts.yml"
     asked = set(re.findall(r"\bsightline_worker_(\w+)", rules.read_text(encoding="utf-8")))
     told = {name.partition("{")[0] for name in production.numbers()}

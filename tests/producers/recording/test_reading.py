@@ -7,7 +7,9 @@ import pytest
 
 from producers.errors import RecordingError
 from producers.recording.cli import check
+from producers.recording.cli import list as list_recordings
 from producers.recording.examine import examine, repair
+from producers.recording.file import RecordingFile
 from producers.recording.folder import Recording, files_of, moment_ns
 from producers.recording.message import RecordedMessage
 from producers.recording.reading import read_messages
@@ -110,6 +112,23 @@ def test_a_cut_off_file_is_repaired_into_one_that_others_read(whole: Path, tmp_p
     assert report.sound
     assert examine(cut, thoroughly=True).sound
     assert cut.with_suffix(".damaged").is_file()
+
+
+def test_a_file_that_is_being_written_is_nobody_s_to_repair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The recorder would write into a file that nobody can find any more. It has not been cut off, either."""
+    file = RecordingFile(tmp_path / "a.mcap", chunk_bytes=4000, compression="none")
+    for one in FRAMES:
+        file.add_frame(one.header, one.header.to_bytes(), one.payload)
+    with pytest.raises(RecordingError, match="is being written just now"):
+        repair(file.path, keep=False)
+    for command in (list_recordings, check):
+        assert command(file.path) == 0
+        said = capsys.readouterr()
+        assert ("being written" in said.out, "cut off" in said.out + said.err) == (True, False)
+    file.close()
+    assert len(read(file.path)) == len(FRAMES)
+    report = examine(file.path, thoroughly=True)
+    assert (report.whole, report.writing) == (True, False)
 
 
 def test_a_repair_that_can_not_be_written_leaves_the_old_file(whole: Path, tmp_path: Path) -> None:
