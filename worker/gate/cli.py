@@ -28,8 +28,9 @@ def gate(
     matched by that number, taken live, read while the part's timer (window_ms) runs, and still valid by Redis's clock.
     Silence is reject. A frame needs a budget for that: sightline camera --live-camera --budget-ms 500.
 
-    At the start, after an outage of Redis or of the PLC, a new start of a camera or a jump of the trigger's number it
-    is out of step, and rejects every part until the PLC says so or three parts in a row were in time.
+    At the start, after an outage of Redis or of the PLC, a new start of a camera, a step of Redis's clock or a jump of
+    the trigger's number it is out of step, and rejects every part until the PLC says so or three parts in a row were in
+    time.
 
     A second gateway of the same name stands by and takes over when the first is gone.
 

@@ -27,8 +27,8 @@ decided; and the gate has been online, in step and without a fault since the par
 
 | a header comes, with `arm = "live"`                 | then                                                       |
 |-----------------------------------------------------|------------------------------------------------------------|
-| of a part that no header was seen of lately         | as a trigger; without a number of its own the part has     |
-|                                                     | `NO_TRIGGER`, and is never shown at the gate               |
+| of a part that no header was seen of lately         | as a trigger; matched by part id the part has `NO_TRIGGER` |
+|                                                     | (a number is the camera's own), and is never at the gate   |
 | of a part under way, or a moment ago: another view  | nothing                                                    |
 | likewise, of a view that was seen                   | matched by part id: both are rejected; else counted        |
 """
@@ -116,12 +116,10 @@ class Machine(Decider):
         if part is not None and picture not in part.pictures:
             part.pictures.add(picture)  # another view of it
             return
-        again = part is not None and self.rules.match == "trigger"
-        if again or (tag.trigger is not None and self._numbering.gave_up(tag.trigger)):
+        if self.rules.match == "part_id" or tag.trigger is None:
+            self._arm_unnumbered(tag.part_id or "", picture)
+        elif part is not None or self._numbering.gave_up(tag.trigger):
             self.counts["doubled"] += 1  # or not seen in time: its place on the belt is behind others by now
-            return
-        if tag.trigger is None:
-            self._arm_nameless(tag.part_id or "", picture)
         else:
             self._arm(tag.trigger, tag.part_id or "", picture)
 
@@ -154,8 +152,8 @@ class Machine(Decider):
                 self._strangers.skipped((number - back) & MAX_TRIGGER)
         self._belt.move(self._begin(number, part_id, *pictures))
 
-    def _arm_nameless(self, part_id: str, picture: tuple[str, str | None]) -> None:
-        """A part that has an id and no number is never shown at the gate: it would be there by order alone."""
+    def _arm_unnumbered(self, part_id: str, picture: tuple[str, str | None]) -> None:
+        """A part known by its id is never shown at the gate: the PLC gave it no number, it would be by order alone."""
         self._begin(NO_TRIGGER, part_id, picture)
         self._belt.move(None)
 

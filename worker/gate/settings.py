@@ -87,7 +87,8 @@ class GateSettings(DaemonSettings):
         views: that every part must have.
         window_ms: a part's timer: verdicts that are read later change nothing.
         match: by what a verdict belongs to a part: the trigger's number, or the part's id.
-        arm: what starts the timer: the PLC's trigger, or the first header on the cameras' live topic.
+        arm: what starts the timer: the PLC's trigger, or the first header on the cameras' live topic. Live parts
+            that are matched by part id have no trigger in their results, and none is at the gate: the PLC compares ids.
         part_distance: parts between camera and gate.
         skip: so many triggers may be missing in a row; more, and every part is rejected until in step again.
         sync_after: parts in a row with every view in time put the gate in step again.

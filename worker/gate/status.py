@@ -9,7 +9,7 @@ MAX_COUNTER = 65_535
 """Counters of results run from 1 to here, and then from 1 again; 0 says that there is none yet."""
 MAX_TRIGGER = 2**32 - 1
 NO_TRIGGER = MAX_TRIGGER
-"""In the place of a trigger: the part has an id alone. Never a number made up, which a PLC could take for its own."""
+"""In the place of a trigger: the part is known by its id alone. Never a number that a PLC could take for its own."""
 MAX_COUNT = 65_535
 """Counts that are shown stop here."""
 

@@ -564,11 +564,12 @@ def test_a_header_that_can_open_nothing_arms_nothing(tag: dict[str, Any]) -> Non
     assert gate.machine.due_us is None
 
 
-def test_armed_by_the_live_topic_parts_without_a_trigger_have_no_number_and_are_never_at_the_gate() -> None:
-    """A number made up, or a place by order alone, would be another part's once a header is lost."""
+@pytest.mark.parametrize("own", [None, 700])
+def test_armed_by_the_live_topic_and_matched_by_id_no_part_has_a_number_or_is_at_the_gate(own: int | None) -> None:
+    """A number made up, the camera's own, or a place by order alone would be another part's once a header is lost."""
     gate = Driven(arm="live", match="part_id")
     for part in "ABC":
-        gate.machine.header(live_tag("top", None, part_id=part), gate.now_us)
+        gate.machine.header(live_tag("top", own, part_id=part), gate.now_us)
         gate.machine.header(live_tag("side", None, part_id=part), gate.now_us)
         gate.see("top", None, part_id=part)
         gate.see("side", None, part_id=part)
