@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from producers.errors import SettingsError
+from producers.frame import FrameHeader, Payload
 from producers.gauges import PublisherCollector
 from producers.publisher import FramePublisher, PublisherSettings
+from producers.recording.file import RecordingFile
 from producers.recording.folder import files_of
 from producers.recording.recorder import Recorder
 from producers.recording.rotation import Rotation
@@ -102,6 +104,27 @@ def test_pictures_that_wait_take_no_more_memory_than_allowed(tmp_path: Path) -> 
     with recorder:
         pass
     assert [header["seq"] for header, _ in read(tmp_path / "a.mcap")] == [0, 1, 2]
+
+
+def test_what_can_not_be_written_is_dropped_and_the_next_one_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong with one frame, the thread lives on."""
+    add, now = RecordingFile.add_frame, [0.0]
+
+    def add_frame(file: RecordingFile, header: FrameHeader, text: bytes, payload: Payload) -> None:
+        if header.seq == 0:
+            raise ValueError("for the test")
+        add(file, header, text, payload)
+
+    monkeypatch.setattr(RecordingFile, "add_frame", add_frame)
+    with Recorder(RecordingSettings(out=tmp_path / "a.mcap", retry_s=5), clock=lambda: now[0]) as recorder:
+        recorder.published(frame(0))
+        wait_for(lambda: recorder.counts()["dropped"] == 1)
+        now[0] = 5.0
+        recorder.published(frame(1))
+    assert recorder.counts() == {"recorded": 1, "dropped": 1, "failures": 1}
+    assert [header["seq"] for path in files_of(tmp_path) for header, _ in read(path)] == [1]
 
 
 def test_what_is_older_than_the_window_is_in_the_file(tmp_path: Path) -> None:
