@@ -142,6 +142,7 @@ class Recorder:
                 self._settle_if_due()
             self._settle_if_due()
         self._guarded(self._rotation.close, losing=0)
+        self._rotation.let_go()
 
     def _wait(self) -> tuple[list[Recordable | Note | Frame], bool]:
         """What has come, within the window; and whether nothing more will."""

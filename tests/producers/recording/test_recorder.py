@@ -143,6 +143,24 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
         Recorder(RecordingSettings(out=tmp_path / "a.mcap" / "folder"))
 
 
+def test_two_recorders_of_one_name_do_not_share_a_folder(tmp_path: Path) -> None:
+    """Each would remove the other's oldest files. Another name may, and the same one later."""
+    settings = RecordingSettings(out=tmp_path)
+    with Recorder(settings):
+        with pytest.raises(SettingsError, match="has a recorder named recording already"):
+            Recorder(settings)
+        with Recorder(RecordingSettings(out=tmp_path, name="other")):
+            pass
+    with Recorder(settings):
+        pass
+
+
+def test_a_limit_of_the_disk_is_not_for_a_single_file(tmp_path: Path) -> None:
+    """It could not be held: a promise that is not kept is refused."""
+    with pytest.raises(SettingsError, match="is one file"):
+        Recorder(RecordingSettings(out=tmp_path / "a.mcap", disk_bytes=4 * MIB))
+
+
 def fill(rotation: Rotation, frames: range) -> None:
     for seq in frames:
         one = frame(seq, side=128)
