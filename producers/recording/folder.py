@@ -58,7 +58,7 @@ class Recording:
         self._starts = known
 
     def messages(self, wanted: Wanted = ALL) -> Iterator[RecordedMessage]:
-        """What is wanted of all files, merged by time; a file is opened when its time has come, one gone by then is told."""
+        """What is wanted of all files, merged by time, each opened when its time has come; one gone by then is told."""
         waiting = list(reversed(self.files))
         heads: list[tuple[int, int, RecordedMessage, Iterator[RecordedMessage]]] = []
         opened = 0

@@ -167,9 +167,10 @@ def test_what_was_published_has_its_verdicts_though_the_source_fails(
 
     def run() -> None:
         try:
-            camera.run(cast(Source, source), publisher_settings) if which == "camera" else _run(
-                source, publisher_settings
-            )
+            if which == "camera":
+                camera.run(cast(Source, source), publisher_settings)
+            else:
+                _run(source, publisher_settings)
         except RecordingError as error:
             failed.append(error)
 
