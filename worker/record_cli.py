@@ -65,9 +65,9 @@ def record(
         out=out,
         name=name,
         window_s=window_s,
-        file_bytes=None if file_mib is None else int(file_mib * MIB),
+        file_bytes=None if file_mib is None else file_mib * MIB,
         file_s=None if file_minutes is None else file_minutes * 60,
-        disk_bytes=None if disk_gib is None else int(disk_gib * GIB),
+        disk_bytes=None if disk_gib is None else disk_gib * GIB,
         compression=compression,
     )
     ends = live_ends(live or [], server_key or [])

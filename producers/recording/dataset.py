@@ -43,6 +43,8 @@ def write_dataset(
     Raises:
         RecordingError: the folder is not empty or can't be written, or no frame has a verdict that helps.
     """
+    if folder.exists() and not folder.is_dir():
+        raise RecordingError(f"{folder} is a file: choose another folder")
     if folder.exists() and any(folder.iterdir()):
         raise RecordingError(f"{folder} is not empty: choose another folder")
     counts: Counter[str] = Counter()

@@ -26,7 +26,7 @@ def files_of(place: Path) -> list[Path]:
     """
     if place.is_file():
         return [place]
-    found = sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else []
+    found = sorted(path for path in place.glob(f"*{SUFFIX}") if path.is_file()) if place.is_dir() else []
     if not found:
         raise RecordingError(f"{place} holds no recording: expected a file NAME{SUFFIX}, or a folder of them")
     return found

@@ -53,6 +53,8 @@ def test_a_folder_that_is_not_empty_or_nothing_to_learn_from_is_told(tmp_path: P
     path = recorded(tmp_path / "a.mcap", {0: ("fail", "lost")})
     with pytest.raises(RecordingError, match="is not empty"):
         replay(path, to_dataset=tmp_path)
+    with pytest.raises(RecordingError, match="is a file"):
+        replay(path, to_dataset=path)
     with pytest.raises(RecordingError, match="not one frame"):
         replay(path, to_dataset=tmp_path / "data")
 
