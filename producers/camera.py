@@ -62,10 +62,12 @@ def run(
         collect_garbage_rarely()
         service.ready()
         service.status(f"publishes {source.label} at {settings.work}")
-        _publish_all(publisher, source, stopping)
-        service.stopping()
-        service.status("waits for the verdicts of what it captured")
-        left = publisher.drain(drain_s)
+        try:
+            _publish_all(publisher, source, stopping)
+        finally:  # also of a source that failed: what it captured is owed its verdicts
+            service.stopping()
+            service.status("waits for the verdicts of what it captured")
+            left = publisher.drain(drain_s)
         counts = publisher.counts()
     log.info("done", camera=settings.camera, **counts, **recorder.counts())
     if left:

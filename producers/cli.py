@@ -159,8 +159,8 @@ def camera(
             out=record,
             name=camera,
             window_s=record_window_s,
-            file_bytes=None if record_file_mib is None else int(record_file_mib * MIB),
-            disk_bytes=None if record_disk_gib is None else int(record_disk_gib * 1024 * MIB),
+            file_bytes=None if record_file_mib is None else record_file_mib * MIB,
+            disk_bytes=None if record_disk_gib is None else record_disk_gib * 1024 * MIB,
         )
         if record
         else None

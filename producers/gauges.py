@@ -35,8 +35,8 @@ TROUBLE = {
 }
 RECORDING = {
     "recorded": "Frames that are in the recording, the last of them within its window.",
-    "dropped": "Frames that the recording lacks, because the disk was full or slow.",
-    "failures": "Times the disk refused what was recorded.",
+    "dropped": "Frames that the recording lacks: the disk was full or slow, or they could not be written.",
+    "failures": "Times that something could not be written, most often because the disk refused.",
 }
 SOURCE_COUNTERS = {
     "source_outages": "Times a camera or stream was lost after it had sent pictures.",

@@ -67,8 +67,15 @@ def open_usb(device: str, features: CameraFeatures) -> NewestPicture:
 
 
 def without_secrets(url: str) -> str:
-    """A URL for logs: user name, password and query are left out."""
-    parts = urlsplit(url)
+    """A URL for logs: user name, password and query are left out.
+
+    Raises:
+        SettingsError: it is no URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise SettingsError(f"the address of the stream can't be read: {error}") from error
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
 
 

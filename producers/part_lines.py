@@ -76,7 +76,7 @@ class PartLines(ABC):
                 log.info("parts are announced", by=self.label)
                 is_known_lost = False
                 self._listen()
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter of a name that can be none: tcp://plc..local
                 if not is_known_lost:
                     log.warning("nobody announces parts, dialling again", by=self.label, error=str(error))
                 is_known_lost = True

@@ -249,7 +249,7 @@ class FramePublisher:
             now, done = time.monotonic(), counts["judged"] + counts["stored"]
             if done != progress:
                 progress, since = done, now
-            if now - since >= timeout_s:
+            if now - since >= timeout_s or not self.alive:
                 break
             self._dispatcher.give_up_waiting |= now - since > timeout_s / 2
             with self._room:

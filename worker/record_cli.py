@@ -42,7 +42,8 @@ def record(
 ) -> int:
     """Record cameras from their live sockets, and the verdicts beside them, until Ctrl-C or SIGTERM.
 
-    The live socket is best effort: what is missed is counted, and exit code 1 says that there was any. To miss
+    The live socket is best effort: what is missed is counted, and exit code 1 says that there was any, or that the
+    verdicts could not be followed to the end. To miss
     nothing, record in the camera itself (sightline camera --record FOLDER), and the verdicts alone here: --redis
     without --live, into the same folder.
 
@@ -64,9 +65,9 @@ def record(
         out=out,
         name=name,
         window_s=window_s,
-        file_bytes=None if file_mib is None else int(file_mib * MIB),
+        file_bytes=None if file_mib is None else file_mib * MIB,
         file_s=None if file_minutes is None else file_minutes * 60,
-        disk_bytes=None if disk_gib is None else int(disk_gib * GIB),
+        disk_bytes=None if disk_gib is None else disk_gib * GIB,
         compression=compression,
     )
     ends = live_ends(live or [], server_key or [])
@@ -81,13 +82,17 @@ def record(
             from worker.recording import VerdictTap
 
             tap = stack.enter_context(VerdictTap(redis, line, recorder, linger_s=linger_s))
-        heard: Heard = listen(
-            watcher, recorder, until=lambda frames: stopping() or (count is not None and frames >= count)
-        )
+
+        def over(frames: int) -> bool:
+            nothing_left = tap is not None and tap.failed and not live
+            return stopping() or nothing_left or (count is not None and frames >= count)
+
+        heard: Heard = listen(watcher, recorder, until=over)
     counts = recorder.counts()
     found = {"frames": heard.frames, "missed": heard.missed, "verdicts": tap.verdicts if tap else 0, **counts}
     if as_json:
         print(json.dumps(found))
     else:
         print(f"{out}: " + ", ".join(f"{value} {what}" for what, value in found.items()))
-    return ExitCode.NO if heard.missed or counts["dropped"] else ExitCode.OK
+    failed = tap is not None and tap.failed
+    return ExitCode.NO if heard.missed or counts["dropped"] or failed else ExitCode.OK

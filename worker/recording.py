@@ -8,7 +8,6 @@ import structlog
 
 from producers.recording.message import Topic
 from producers.recording.recorder import Note, Recorder
-from worker.errors import WorkerError
 from worker.reader import ResultReader
 from worker.verdict import Verdict
 
@@ -26,6 +25,7 @@ class VerdictTap:
 
     Attributes:
         verdicts: recorded so far.
+        failed: no more of them are recorded.
 
     Args:
         url: of Redis.
@@ -38,7 +38,7 @@ class VerdictTap:
     """
 
     def __init__(self, url: str, line: str, recorder: Recorder, *, linger_s: float) -> None:
-        self.verdicts = 0
+        self.verdicts, self.failed = 0, False
         self._reader = ResultReader(url, line)
         self._recorder, self._linger_s = recorder, linger_s
         self._begun, self._over = threading.Event(), threading.Event()
@@ -53,7 +53,7 @@ class VerdictTap:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.wait(self._linger_s if kind is None else 0)
+        self._over.wait(self._linger_s if kind is None and not self.failed else 0)
         self._over.set()
         self._thread.join()
         self._reader.close()
@@ -71,7 +71,8 @@ class VerdictTap:
             for verdict in self._reader.follow(start="now", until=self._until):
                 self._recorder.offer(note_of(verdict))
                 self.verdicts += 1
-        except WorkerError as error:  # frames are recorded all the same
-            log.error("verdicts are no longer recorded", error=str(error))
+        except Exception as error:  # frames are recorded all the same
+            self.failed = True
+            log.error("verdicts are no longer recorded", error=str(error) or repr(error))
         finally:
             self._begun.set()

@@ -10,6 +10,7 @@ In the order of the flow:
 - `rotation`  which file is written next, and which is removed
 - `recorder`  takes frames and never makes anybody wait
 - `listening` `sightline record`: from a live socket to a recorder
+- `unpacking` a chunk's compression undone, within its size
 - `reading`   what is in a file, also in one that was cut off
 - `folder`    many files as one recording, in time order
 - `examine`   whether a file is whole, and how it is made whole again

@@ -72,9 +72,11 @@ def run(
         collect_garbage_rarely()
         service.ready()
         _await_workers(publishers, wait_s, stopping)
-        _publish_all(replay, publishers, stopping, total)
-        service.stopping()
-        left = sum(publisher.drain(drain_s) for publisher in publishers.values())
+        try:
+            _publish_all(replay, publishers, stopping, total)
+        finally:  # also if it failed: what was published is owed its verdicts
+            service.stopping()
+            left = sum(publisher.drain(drain_s) for publisher in publishers.values())
         counts = [publisher.counts() for publisher in publishers.values()]
     log.info("done", cameras=list(publishers), **reduce(_sum, counts))
     if left:

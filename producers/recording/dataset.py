@@ -29,7 +29,7 @@ def write_dataset(
 
     Passed frames are good, every fifth of them to test with; those that failed as a defect are bad. A frame that failed
     for another reason, or has no verdict, says nothing of the part and is left out. JPEG and PNG files are written as
-    they are, all others as PNG; their names are the frames' ids.
+    they are, but for Bayer patterns; all others as PNG, in colour; their names are the frames' ids.
 
     Args:
         replay: the frames that were asked for.
@@ -43,6 +43,8 @@ def write_dataset(
     Raises:
         RecordingError: the folder is not empty or can't be written, or no frame has a verdict that helps.
     """
+    if folder.exists() and not folder.is_dir():
+        raise RecordingError(f"{folder} is a file: choose another folder")
     if folder.exists() and any(folder.iterdir()):
         raise RecordingError(f"{folder} is not empty: choose another folder")
     counts: Counter[str] = Counter()
@@ -76,7 +78,7 @@ def _write(capture: RecordedCapture, folder: Path) -> None:
     image = decode(header, capture.payload)  # also of a file: what can't be decoded is no picture to learn from
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{header.camera}_{header.session}_{header.seq:08d}"
-    if header.encoding != "raw":
+    if header.encoding != "raw" and not header.color.startswith("bayer_"):  # as it lies there that would be a mosaic
         path.with_suffix(".jpg" if header.encoding == "jpeg" else ".png").write_bytes(capture.payload)
         return
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

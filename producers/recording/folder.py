@@ -26,7 +26,7 @@ def files_of(place: Path) -> list[Path]:
     """
     if place.is_file():
         return [place]
-    found = sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else []
+    found = sorted(path for path in place.glob(f"*{SUFFIX}") if path.is_file()) if place.is_dir() else []
     if not found:
         raise RecordingError(f"{place} holds no recording: expected a file NAME{SUFFIX}, or a folder of them")
     return found
@@ -58,7 +58,7 @@ class Recording:
         self._starts = known
 
     def messages(self, wanted: Wanted = ALL) -> Iterator[RecordedMessage]:
-        """What is wanted of all files, merged by time; a file is opened when its time has come."""
+        """What is wanted of all files, merged by time, each opened when its time has come; one gone by then is told."""
         waiting = list(reversed(self.files))
         heads: list[tuple[int, int, RecordedMessage, Iterator[RecordedMessage]]] = []
         opened = 0
@@ -98,7 +98,11 @@ class Recording:
         turn: int,
         rest: Iterator[RecordedMessage],
     ) -> None:
-        message = next(rest, None)
+        try:
+            message = next(rest, None)
+        except RecordingError as error:  # it was there before: somebody has made room, or the disk fails
+            self._tell(str(error))
+            return
         if message is not None:
             heapq.heappush(heads, (message.time_ns, turn, message, rest))
 

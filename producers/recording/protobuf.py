@@ -80,3 +80,5 @@ def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
+        if shift > 63:  # a number has 64 bits: more would take longer and longer to add
+            raise RecordingError("an image message can't be read")

@@ -15,18 +15,19 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.records import Channel, Chunk, ChunkIndex
-from mcap.stream_reader import get_chunk_data_stream
 from mcap.summary import Summary
 
 from producers.checksum import crc32
 from producers.errors import RecordingError
 from producers.recording.message import ALL, EVERYTHING, RecordedMessage, Topic, Wanted
+from producers.recording.unpacking import unpacked
 
 MAGIC = b"\x89MCAP0\r\n"
 HEAD = struct.Struct("<BQ")  # a record's opcode, and the length of what follows
 MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time; then the data
 CHUNK = struct.Struct("<QQQII")  # first and last time, size, checksum, length of the compression's name
 LENGTH = struct.Struct("<Q")
+FOOTER_BYTES = HEAD.size + 20
 LARGEST_CHUNK_BYTES = 2 << 30
 DAMAGED = (McapError, RecordingError, struct.error, ValueError, KeyError, OverflowError, MemoryError)
 
@@ -61,10 +62,29 @@ def read_summary(stream: BinaryIO) -> Summary | None:
     """The index at the end of a file; None if the file was cut off before it was written."""
     try:
         stream.seek(0)
+        _refuse_chunks(stream)
         summary = SeekingReader(stream).get_summary()
     except (*DAMAGED, OSError):
         return None
     return summary if summary is not None and (summary.chunk_indexes or not _has_messages(summary)) else None
+
+
+def _refuse_chunks(stream: BinaryIO) -> None:
+    """A chunk has no place in an index, and the library would unpack it, however large it says that it is.
+
+    Raises:
+        RecordingError: there is one.
+    """
+    stream.seek(-FOOTER_BYTES - len(MAGIC), 2)
+    end = stream.tell()
+    (at,) = LENGTH.unpack(stream.read(FOOTER_BYTES)[HEAD.size : HEAD.size + LENGTH.size])
+    while 0 < at < end:
+        stream.seek(at)
+        opcode, length = HEAD.unpack(stream.read(HEAD.size))
+        if opcode == Opcode.CHUNK:
+            raise RecordingError("there is a chunk in the index")
+        at += HEAD.size + length
+    stream.seek(0)
 
 
 def _has_messages(summary: Summary) -> bool:
@@ -133,15 +153,16 @@ def _open(chunk: Chunk) -> memoryview:
     """What a chunk holds, its compression undone.
 
     Raises:
-        ValueError: its checksum is wrong.
+        ValueError: its size or its checksum is wrong.
     """
     data = memoryview(chunk.data)
     if chunk.compression:
         try:
-            stream, length = get_chunk_data_stream(chunk)
-            data = memoryview(stream.read(length))
+            data = memoryview(unpacked(chunk.compression, chunk.data, size=chunk.uncompressed_size))
         except Exception as error:  # each compression's library has errors of its own
             raise ValueError(f"a chunk can't be unpacked ({error})") from error
+    if len(data) != chunk.uncompressed_size:
+        raise ValueError(f"a chunk has not the {chunk.uncompressed_size} bytes that it claims")
     if chunk.uncompressed_crc and crc32(data) != chunk.uncompressed_crc:
         raise ValueError("a chunk does not have the checksum that stands beside it")
     return data

@@ -142,6 +142,7 @@ class Recorder:
                 self._settle_if_due()
             self._settle_if_due()
         self._guarded(self._rotation.close, losing=0)
+        self._rotation.let_go()
 
     def _wait(self) -> tuple[list[Recordable | Note | Frame], bool]:
         """What has come, within the window; and whether nothing more will."""
@@ -180,7 +181,7 @@ class Recorder:
             return
         try:
             act()
-        except OSError as error:
+        except Exception as error:  # whatever it is: a thread that ended would record nothing more, in silence
             self._stop(error, losing)
             return
         self._count(recorded=losing)
@@ -192,20 +193,21 @@ class Recorder:
             self._counts["failures"] += failures
             self._held_bytes -= freed_bytes
 
-    def _stop(self, error: OSError, losing: int) -> None:
+    def _stop(self, error: Exception, losing: int) -> None:
         lost = 0
         try:
             lost = self._rotation.give_up()
-        except OSError as worse:
+        except Exception as worse:
             log.warning("a recording could not be cut to what is whole", error=str(worse))
         self._count(recorded=-lost, dropped=lost + losing, failures=1)
         self._retry_at = self._clock() + self.settings.retry_s
         if not self._standing:
             self._standing = True
+            why = "the disk refuses" if isinstance(error, OSError) else "something can't be written"
             log.error(
-                "recording stops, the line goes on: the disk refuses; tried again later",
+                f"recording stops, the line goes on: {why}; tried again later",
                 out=str(self.settings.out),
-                error=error.strerror or str(error),
+                error=(error.strerror or str(error)) if isinstance(error, OSError) else repr(error),
                 retry_s=self.settings.retry_s,
             )
 

@@ -111,6 +111,13 @@ class Replay:
                 except (BadFrame, RecordingError) as error:
                     log.warning("a frame can't be read, it is left out", camera=message.camera, error=str(error))
                     continue
+                if header.camera != message.camera:
+                    log.warning(
+                        "a frame names another camera than its channel, it is left out",
+                        camera=message.camera,
+                        frame=str(header.id),
+                    )
+                    continue
                 if self.chosen(str(header.id)):
                     yield RecordedCapture(header, payload, self.keep_budget)
 

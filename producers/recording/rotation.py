@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+from filelock import FileLock, Timeout
 
 from producers.errors import SettingsError
 from producers.recording.file import RecordingFile
@@ -27,7 +28,7 @@ class Rotation:
         now_ns: UTC since the epoch, for names.
 
     Raises:
-        SettingsError: the folder can't be made, or the file is there already.
+        SettingsError: the folder can't be made, the file is there already, or somebody else records under this name.
     """
 
     def __init__(
@@ -47,10 +48,13 @@ class Rotation:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(f"no recording can be kept in {folder}: {error.strerror}") from error
+        if settings.single and settings.disk_bytes is not None:
+            raise SettingsError(f"{settings.out} is one file, a limit of the disk is for many: give a folder instead")
         if settings.single and settings.out.exists():
             raise SettingsError(
                 f"{settings.out} is there already, and no recording is overwritten: choose another name"
             )
+        self._lock = None if settings.single else _lock(folder, settings.name)
 
     def current(self) -> RecordingFile:
         """The file for the next message: the same as before, or a new one."""
@@ -82,6 +86,11 @@ class Rotation:
         if self.file is not None:
             self.file.close()
             self.file = None
+
+    def let_go(self) -> None:
+        """Leaves the name to others. Nothing is written after that."""
+        if self._lock is not None:
+            self._lock.release()
 
     def give_up(self) -> int:
         """After an error: leaves the file as far as it is whole. Returns how many messages are lost."""
@@ -122,3 +131,15 @@ class Rotation:
                 path.unlink()
                 del sizes[path]
                 log.info("the oldest recording is removed: the disk's limit is reached", file=str(path))
+
+
+def _lock(folder: Path, name: str) -> FileLock:
+    """Two that recorded under one name would remove each other's files."""
+    lock = FileLock(folder / f".{name}.lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise SettingsError(f"{folder} has a recorder named {name} already: choose another name or folder") from error
+    except OSError as error:
+        raise SettingsError(f"no recording can be kept in {folder}: {error.strerror or error}") from error
+    return lock

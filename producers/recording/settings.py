@@ -1,5 +1,6 @@
 """What a recorder is told."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,7 +51,7 @@ class RecordingSettings(BaseModel):
             SettingsError: one of them can't be, in one sentence.
         """
         try:
-            return cls.model_validate({name: value for name, value in fields.items() if value is not None})
+            return cls.model_validate({name: _whole(value) for name, value in fields.items() if value is not None})
         except ValidationError as error:
             raise SettingsError(f"recording: {first_fault(error)}") from error
 
@@ -65,3 +66,8 @@ class RecordingSettings(BaseModel):
         if self.disk_bytes is None:
             return self.file_bytes
         return min(self.file_bytes, self.disk_bytes // FILES_IN_LIMIT)
+
+
+def _whole(value: object) -> object:
+    """Bytes of a fraction of a MiB; what is not finite is for the model to refuse."""
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value >= MIB else value

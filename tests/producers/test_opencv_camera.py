@@ -165,6 +165,12 @@ def test_logs_have_no_secrets() -> None:
     assert without_secrets("rtsp://user:secret@cam:554/one?token=x") == "rtsp://cam:554/one"
 
 
+def test_what_is_no_url_is_told_without_its_secrets() -> None:
+    with pytest.raises(SettingsError, match="address of the stream can't be read") as caught:
+        without_secrets("rtsp://user:secret@[::1/x")
+    assert "secret" not in str(caught.value)
+
+
 def test_a_whole_jpeg_is_a_picture_also_with_padding() -> None:
     image = whole_jpeg(jpeg(90) + b"\r\n\x00\x00")
     assert isinstance(image, np.ndarray)

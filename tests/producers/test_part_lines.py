@@ -74,6 +74,15 @@ def test_what_announces_nothing_is_left_out(server: socket.socket) -> None:
         reader.close()
 
 
+def test_a_name_that_can_be_none_is_dialled_like_one_that_is_away() -> None:
+    """Its thread lives on, and the camera goes on without parts."""
+    lines = part_lines("tcp://plc..local:1")
+    lines.open()
+    lines._thread.join(0.2)
+    assert lines._thread.is_alive()
+    lines.close()
+
+
 def test_nobody_there_is_waited_for_and_closing_does_not_wait() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

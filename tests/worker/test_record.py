@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ from producers.watching import LiveEnd, Watcher
 from tests.worker.processes import SIGHTLINE, eventually
 from tests.worker.test_reader import Writer
 from worker.demo.processes import free_ports
+from worker.errors import ResultsUnavailable
+from worker.reader import ResultReader
 from worker.record_cli import record
 from worker.recording import VerdictTap
+from worker.verdict import Verdict
 
 
 def publisher_at(port: int, camera: str = "cam1", **fields: object) -> FramePublisher:
@@ -112,6 +116,18 @@ def test_what_a_viewer_misses_is_counted(tmp_path: Path) -> None:
         publisher.publish(picture(1))
         assert eventually(lambda: bool(watcher.receive(50)))
         assert watcher.missed == {"cam1": 1}
+
+
+def test_verdicts_that_can_not_be_followed_end_it_and_the_exit_code_says_so(
+    tmp_path: Path, redis_url: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a camera there is nothing left to wait for."""
+
+    def follow(self: ResultReader, **_: object) -> Iterator[Verdict]:
+        raise ResultsUnavailable("for the test")
+
+    monkeypatch.setattr(ResultReader, "follow", follow)
+    assert record(out=tmp_path, redis=redis_url, line=line) == 1
 
 
 def test_verdicts_alone_go_beside_what_the_camera_records(tmp_path: Path, redis_url: str, line: str) -> None:

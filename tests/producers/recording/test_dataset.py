@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from producers.errors import RecordingError
+from producers.frame import Picture, frame_of
 from producers.recording.message import Topic
 from producers.recording.recorder import Note, Recorder
 from producers.recording.replay_cli import replay
 from producers.recording.settings import RecordingSettings
-from tests.producers.recording.frames import frame, jpeg
+from tests.producers.recording.frames import frame, jpeg, tag
 
 
 def recorded(path: Path, said: dict[int, tuple[str, str]]) -> Path:
@@ -52,5 +53,22 @@ def test_a_folder_that_is_not_empty_or_nothing_to_learn_from_is_told(tmp_path: P
     path = recorded(tmp_path / "a.mcap", {0: ("fail", "lost")})
     with pytest.raises(RecordingError, match="is not empty"):
         replay(path, to_dataset=tmp_path)
+    with pytest.raises(RecordingError, match="is a file"):
+        replay(path, to_dataset=path)
     with pytest.raises(RecordingError, match="not one frame"):
         replay(path, to_dataset=tmp_path / "data")
+
+
+def test_a_bayer_picture_in_a_png_file_is_written_in_colour(tmp_path: Path) -> None:
+    """As the worker saw it: the mosaic that lies in the file would look like a grey picture with a pattern."""
+    payload = cv2.imencode(".png", np.full((16, 24), 90, np.uint8))[1].tobytes()
+    mosaic = frame_of(tag(0), Picture(encoding="png", shape=(16, 24, 1), dtype="uint8", color="bayer_rggb"), payload)
+    with Recorder(RecordingSettings(out=tmp_path / "a.mcap")) as recorder:
+        recorder.published(mosaic)
+        text = json.dumps({"id": str(mosaic.tag.id), "decision": "pass", "reason": "ok"}).encode()
+        recorder.offer(Note("cam1", Topic.VERDICT, text, mosaic.tag.captured_ns, 0))
+    assert replay(tmp_path / "a.mcap", to_dataset=tmp_path / "data") == 0
+    (file,) = (tmp_path / "data").rglob("*.png")
+    pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    assert pixels.shape == (16, 24, 3)

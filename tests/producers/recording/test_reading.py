@@ -97,8 +97,10 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.mcap").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(RecordingError, match="not an MCAP file"):
         list(read_messages(tmp_path / "a.mcap"))
-    with pytest.raises(RecordingError, match="holds no recording"):
-        files_of(tmp_path / "nowhere")
+    (tmp_path / "folder.mcap" / "b.mcap").mkdir(parents=True)
+    for place in ("nowhere", "folder.mcap"):
+        with pytest.raises(RecordingError, match="holds no recording"):
+            files_of(tmp_path / place)
 
 
 def test_a_cut_off_file_is_repaired_into_one_that_others_read(whole: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A recorder never makes anybody wait: what the disk does not take is dropped, counted, and tried again."""
 
+import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from producers.errors import SettingsError
+from producers.frame import FrameHeader, Payload
 from producers.gauges import PublisherCollector
 from producers.publisher import FramePublisher, PublisherSettings
+from producers.recording.file import RecordingFile
 from producers.recording.folder import files_of
 from producers.recording.recorder import Recorder
 from producers.recording.rotation import Rotation
@@ -104,6 +107,27 @@ def test_pictures_that_wait_take_no_more_memory_than_allowed(tmp_path: Path) -> 
     assert [header["seq"] for header, _ in read(tmp_path / "a.mcap")] == [0, 1, 2]
 
 
+def test_what_can_not_be_written_is_dropped_and_the_next_one_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong with one frame, the thread lives on."""
+    add, now = RecordingFile.add_frame, [0.0]
+
+    def add_frame(file: RecordingFile, header: FrameHeader, text: bytes, payload: Payload) -> None:
+        if header.seq == 0:
+            raise ValueError("for the test")
+        add(file, header, text, payload)
+
+    monkeypatch.setattr(RecordingFile, "add_frame", add_frame)
+    with Recorder(RecordingSettings(out=tmp_path / "a.mcap", retry_s=5), clock=lambda: now[0]) as recorder:
+        recorder.published(frame(0))
+        wait_for(lambda: recorder.counts()["dropped"] == 1)
+        now[0] = 5.0
+        recorder.published(frame(1))
+    assert recorder.counts() == {"recorded": 1, "dropped": 1, "failures": 1}
+    assert [header["seq"] for path in files_of(tmp_path) for header, _ in read(path)] == [1]
+
+
 def test_what_is_older_than_the_window_is_in_the_file(tmp_path: Path) -> None:
     """A chunk is closed by time as well, though it is far from full, while the recorder waits for more."""
     with Recorder(RecordingSettings(out=tmp_path / "a.mcap", window_s=0.05)) as recorder:
@@ -118,6 +142,32 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
         Recorder(RecordingSettings(out=tmp_path / "a.mcap"))
     with pytest.raises(SettingsError, match="no recording can be kept"):
         Recorder(RecordingSettings(out=tmp_path / "a.mcap" / "folder"))
+
+
+def test_a_limit_without_a_limit_is_told_in_a_sentence(tmp_path: Path) -> None:
+    """So is none that is a number; a fraction of a MiB is one."""
+    for disk_bytes in (math.inf, math.nan):
+        with pytest.raises(SettingsError, match="disk_bytes"):
+            RecordingSettings.of(out=tmp_path, disk_bytes=disk_bytes)
+    assert RecordingSettings.of(out=tmp_path, disk_bytes=4.3 * MIB).disk_bytes == int(4.3 * MIB)
+
+
+def test_two_recorders_of_one_name_do_not_share_a_folder(tmp_path: Path) -> None:
+    """Each would remove the other's oldest files. Another name may, and the same one later."""
+    settings = RecordingSettings(out=tmp_path)
+    with Recorder(settings):
+        with pytest.raises(SettingsError, match="has a recorder named recording already"):
+            Recorder(settings)
+        with Recorder(RecordingSettings(out=tmp_path, name="other")):
+            pass
+    with Recorder(settings):
+        pass
+
+
+def test_a_limit_of_the_disk_is_not_for_a_single_file(tmp_path: Path) -> None:
+    """It could not be held: a promise that is not kept is refused."""
+    with pytest.raises(SettingsError, match="is one file"):
+        Recorder(RecordingSettings(out=tmp_path / "a.mcap", disk_bytes=4 * MIB))
 
 
 def fill(rotation: Rotation, frames: range) -> None:

@@ -1,25 +1,31 @@
 """A replay is the recording again: the same bytes, the same gaps, and no doubt that it is a replay."""
 
+import itertools
 import json
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from producers import camera
 from producers.daemon import ExitCode
 from producers.errors import RecordingError, SettingsError
 from producers.frame import FrameHeader
-from producers.recording import daemon
+from producers.recording import daemon, foxglove
 from producers.recording.daemon import endpoints
+from producers.recording.file import RecordingFile
 from producers.recording.folder import Recording
 from producers.recording.message import PICTURES, Topic, Wanted
 from producers.recording.recorder import Note, Recorder
-from producers.recording.replay import Replay, speed_of
+from producers.recording.replay import RecordedCapture, Replay, speed_of
 from producers.recording.replay_cli import select
 from producers.recording.settings import RecordingSettings
 from producers.settings import PublisherSettings
+from producers.sources import Source
 from tests.producers.conftest import Dial, Publish
 from tests.producers.recording.frames import STEP_NS, frame, header_of, jpeg, record
 
@@ -109,8 +115,6 @@ def test_cameras_of_a_recording_have_an_endpoint_each(tmp_path: Path, dial: Dial
     worker = dial()
     worker.hello(credit=3)
     code: list[ExitCode] = []
-    import threading
-
     thread = threading.Thread(target=lambda: code.append(_run(replay, settings)))
     thread.start()
     for seq in range(3):
@@ -121,14 +125,74 @@ def test_cameras_of_a_recording_have_an_endpoint_each(tmp_path: Path, dial: Dial
     assert code == [ExitCode.OK]
 
 
+def test_a_frame_on_another_camera_s_channel_is_left_out(tmp_path: Path) -> None:
+    """Nobody knows which of the two is true, and there may be no publisher for the one that it names."""
+    file = RecordingFile(tmp_path / "a.mcap", chunk_bytes=4000, compression="none")
+    for one, channel in ((frame(0), "cam1"), (frame(1), "cam2"), (frame(2), "cam1")):
+        data = foxglove.to_message(one.header, json.dumps(header_of(one)).encode(), one.payload)
+        file.add(channel, Topic.FRAME, data, time_ns=one.tag.captured_ns, seq=one.tag.seq)
+    file.close()
+    assert [capture.header.seq for capture in replay_of(tmp_path / "a.mcap").frames()] == [0, 2]
+
+
+def test_a_file_that_goes_away_meanwhile_is_told_and_the_others_are_replayed(tmp_path: Path) -> None:
+    """A recorder that has no more room removes the oldest."""
+    for seq in range(3):
+        record(tmp_path / f"{seq}.mcap", frame(seq))
+    told: list[str] = []
+    recording = Recording(tmp_path, tell=told.append)
+    (tmp_path / "1.mcap").unlink()
+    found = [capture.header.seq for capture in Replay(recording, Wanted(topics=PICTURES)).frames()]
+    assert (found, len(told)) == ([0, 2], 1)
+
+
+@pytest.mark.parametrize("which", ["replay", "camera"])
+def test_what_was_published_has_its_verdicts_though_the_source_fails(
+    tmp_path: Path, dial: Dial, publisher_settings: PublisherSettings, which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails at the third frame; the two before it are waited for, and then it is told."""
+
+    class Failing(Replay):
+        label, total, policy, simulated, load = "test", None, "block", True, dict
+
+        def captures(self, **_: Any) -> Generator[RecordedCapture, None, None]:
+            yield from itertools.islice(self.frames(), 2)
+            raise RecordingError("for the test")
+
+    record(tmp_path / "a.mcap", *(frame(seq) for seq in range(3)))
+    source = Failing(Recording(tmp_path / "a.mcap"), Wanted(topics=PICTURES))
+    worker, failed = dial(), list[Exception]()
+    worker.hello(credit=3)
+    monkeypatch.setattr(camera, "stop_requested", never)
+
+    def run() -> None:
+        try:
+            if which == "camera":
+                camera.run(cast(Source, source), publisher_settings)
+            else:
+                _run(source, publisher_settings)
+        except RecordingError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    names = [worker.frame()[0].id for _ in range(2)]
+    thread.join(0.1)
+    assert thread.is_alive(), "it waits"
+    for name in names:
+        worker.stored(name)
+    thread.join(10)
+    assert len(failed) == 1
+
+
+@contextmanager
+def never(on_stop: Callable[[], None]) -> Any:
+    """In place of signals, which only the main thread can take."""
+    yield lambda: False
+
+
 def _run(replay: Replay, settings: PublisherSettings) -> ExitCode:
-    """As the daemon does it, but for signals, which only the main thread can take."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def never(on_stop: Callable[[], None]) -> Any:
-        yield lambda: False
-
+    """As the daemon does it, but for signals."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(daemon, "stop_requested", never)
         return daemon.run(replay, [settings], total=None, wait_s=5, drain_s=5)
