@@ -112,6 +112,7 @@ class Part:
         challenge: whether it is a known bad part.
         result: what was decided; None: its timer runs.
         missed: whether a view came late, or not at all; known once it is decided.
+        complete: whether the camera of every view had said something by then.
         pictures: camera and view of each header that was seen of it.
     """
 
@@ -121,7 +122,7 @@ class Part:
         self.taint: GateReason | None = None
         self.challenge = False
         self.result: PartResult | None = None
-        self.missed = False
+        self.missed = self.complete = False
         self.pictures: set[tuple[str, str | None]] = set()
         self._views = rules.views
         self.slots = [Slot() for _ in rules.views]
@@ -135,11 +136,6 @@ class Part:
         """Whether every view has said a word that nothing later could better."""
         return all(slot.failed or slot.reason(redis_us) is GateReason.OK for slot in self.slots)
 
-    @property
-    def complete(self) -> bool:
-        """Whether the camera of every view has said something, in time."""
-        return all(slot.seen for slot in self.slots)
-
     def judged_bad(self) -> bool:
         """Whether a view was judged a defect, by a verdict that is of this part for sure."""
         return any(slot.defect for slot in self.slots)
@@ -148,6 +144,7 @@ class Part:
         """What it comes to. It opens only if every view has a PASS that is valid and nothing speaks against it."""
         reasons = [slot.reason(redis_us) for slot in self.slots]
         self.missed = any(reason in MISSING for reason in reasons)
+        self.complete = all(slot.seen for slot in self.slots)  # words that come later mark a slot, too: as late
         every_view_passes = bool(reasons) and all(reason is GateReason.OK for reason in reasons)
         opens = every_view_passes and self.taint is None and not self.challenge
         worst = min(range(len(reasons)), key=lambda at: (WORST_FIRST.index(reasons[at]), -self._severity(at)))
