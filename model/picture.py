@@ -69,9 +69,14 @@ def overlay(picture: Picture, severity: Grid, boxes: Sequence[tuple[int, int, in
     """
     opacity = np.clip(severity - 0.3, 0, 0.6)[:, :, None]
     blended: Picture = (picture * (1 - opacity) + paint(severity) * opacity).astype(np.uint8)
-    for x, y, width, height in boxes:
-        cv2.rectangle(blended, (x, y), (x + width - 1, y + height - 1), (40, 40, 255), max(1, picture.shape[1] // 200))
+    draw_boxes(blended, boxes)
     return blended
+
+
+def draw_boxes(picture: Picture, boxes: Sequence[tuple[int, int, int, int]]) -> None:
+    """Draws a red frame around each box, `(x, y, width, height)`, into the picture itself."""
+    for x, y, width, height in boxes:
+        cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), (40, 40, 255), max(1, picture.shape[1] // 200))
 
 
 def overlay_of(image: Image, inspection: "Inspection", scale: Scale) -> Picture:

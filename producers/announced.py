@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
-from pydantic import ValidationError
 
 from producers.frame import PartTag
 from producers.snapshot import NOBODY_KNOWS, Snapshot, missing
@@ -35,13 +34,13 @@ class Announcement:
 
 def announcement(line: str, at: float) -> Announcement | None:
     """What a line announces: `PART`, `#TRIGGER` or `#TRIGGER PART`; None if it is none of them."""
-    found = re.fullmatch(r"(?:#(?P<trigger>\d{1,16}))?\s*(?P<part>.*)", line.strip(), re.DOTALL)
+    found = re.fullmatch(r"(?:#(?P<trigger>\d+))?\s*(?P<part>.*)", line.strip(), re.DOTALL)
     if found is None:
         return None
     number, name = found["trigger"], found["part"]
     try:
         part = PartTag(trigger=None if number is None else int(number), part_id=name or None)
-    except ValidationError:
+    except ValueError:  # too long a name, too large a number
         return None
     return None if part == NOBODY_KNOWS else Announcement(part, at)
 

@@ -17,7 +17,7 @@ from producers.features import CameraFeatures
 from producers.frame_ids import FrameIds
 from producers.pixel_formats import pixel_format
 from producers.snapshot import Snapshot, missing
-from producers.transform import Transform, after_crop, chain
+from producers.transform import Transform, after_crop, after_resize, chain
 
 try:
     gi.require_version("Aravis", "0.8")
@@ -130,7 +130,7 @@ class AravisCamera:
         across, down = self._binning
         if (x, y, across, down) == (0, 0, 1, 1):
             return None
-        return chain(after_crop(x, y), ((across, 0.0, (across - 1) / 2), (0.0, down, (down - 1) / 2)))
+        return chain(after_crop(x, y), after_resize(before=(across, down), after=(1, 1)))
 
     def _hand_out(self, stream: Aravis.Stream, buffer: Aravis.Buffer) -> None:
         buffer.set_frame_id(NO_NUMBER)

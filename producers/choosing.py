@@ -6,13 +6,14 @@ from pathlib import Path
 
 from producers.camera_settings import CameraSettings
 from producers.errors import SettingsError
-from producers.features import MACHINE_VISION_FEATURES, CameraFeatures
+from producers.features import CameraFeatures
 from producers.live_source import Device, LiveSource
 from producers.push import SCHEME, PushSource
 from producers.shaping import Shaping
 from producers.sources import FolderSource, Source
 from producers.video import VIDEO_SUFFIXES, VideoFile
 
+MACHINE_VISION = ("aravis:", "basler:")
 STREAM_SCHEMES = ("rtsp://", "rtsps://", "http://", "https://")
 
 
@@ -38,6 +39,9 @@ def choose_source(
             this kind of camera hasn't.
     """
     wishes = settings or CameraSettings()
+    has_trigger = text.startswith(MACHINE_VISION) and wishes.features.triggered
+    if wishes.parts.source is not None and not has_trigger:
+        raise SettingsError("--parts needs aravis: or basler: and a trigger: only then each picture is one part's")
     if (camera := _camera(text, wishes)) is not None:
         if loop or rate:
             raise SettingsError(
@@ -45,10 +49,11 @@ def choose_source(
             )
         return camera
     wishes.features.refuse_others((), of="a folder, a video or a camera program")
-    _refuse_parts(wishes)
     if text.startswith(SCHEME):
         if loop or rate:
-            raise SettingsError("--loop and --rate are for pictures from a folder: a camera program sets its own pace")
+            raise SettingsError(
+                "--loop and --rate are for pictures from a folder or a video: a camera program has its own pace"
+            )
         if wishes.shaping != Shaping():
             raise SettingsError("a camera program shapes its own pictures, and says how in transform")
         return PushSource(text)
@@ -61,12 +66,10 @@ def _camera(text: str, settings: CameraSettings) -> Source | None:
     """The camera or stream that is meant; None if it is none."""
     features = settings.features
     if text.startswith(STREAM_SCHEMES):
-        _refuse_parts(settings)
         return _stream(text, features)
     if usb := re.fullmatch(r"usb:(\d+)|(/dev/video\d+)", text):
-        _refuse_parts(settings)
         return _usb(usb[1] or usb[2], features)
-    if text.startswith(("aravis:", "basler:")):
+    if text.startswith(MACHINE_VISION):
         return _machine_vision(text, settings)
     return None
 
@@ -90,9 +93,6 @@ def _usb(device: str, features: CameraFeatures) -> Source:
 def _machine_vision(text: str, settings: CameraSettings) -> Source:
     """A camera whose every picture counts; one with a trigger may be silent."""
     features = settings.features
-    features.refuse_others(MACHINE_VISION_FEATURES, of="a machine vision camera")
-    if not features.triggered:
-        _refuse_parts(settings)
     return LiveSource(
         text,
         _opening(text, features),
@@ -110,8 +110,3 @@ def _opening(text: str, features: CameraFeatures) -> Callable[[], Device]:
     from producers.basler_camera import BaslerCamera
 
     return lambda: BaslerCamera(name, features)
-
-
-def _refuse_parts(settings: CameraSettings) -> None:
-    if settings.parts.source is not None:
-        raise SettingsError("--parts needs aravis: or basler: and a trigger: only then each picture is one part's")

@@ -127,7 +127,7 @@ def camera(
     from producers.errors import SettingsError
     from producers.journal import default_state
     from producers.publisher import PublisherSettings
-    from producers.recording.settings import MIB, RecordingSettings
+    from producers.recording.settings import RecordingSettings
 
     configure_logging(log_level)
     wishes = read_camera_settings(
@@ -154,17 +154,11 @@ def camera(
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
-    recording = (
-        RecordingSettings.of(
-            out=record,
-            name=camera,
-            window_s=record_window_s,
-            file_bytes=None if record_file_mib is None else record_file_mib * MIB,
-            disk_bytes=None if record_disk_gib is None else record_disk_gib * 1024 * MIB,
+    recording = None
+    if record is not None:
+        recording = RecordingSettings.of(
+            out=record, name=camera, window_s=record_window_s, file_mib=record_file_mib, disk_gib=record_disk_gib
         )
-        if record
-        else None
-    )
     return run(chosen, known, drain_s=drain_s, metrics=metrics, record=recording)
 
 

@@ -7,18 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from producers.errors import SettingsError
 
-MACHINE_VISION_FEATURES = (
-    "exposure_us",
-    "gain",
-    "frame_rate",
-    "trigger",
-    "pixel_format",
-    "packet_bytes",
-    "width",
-    "height",
-    "read_timeout_s",
-    "genicam",
-)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

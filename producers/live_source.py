@@ -173,6 +173,5 @@ class LiveSource:
 
     def _hang_up(self) -> None:
         if self._device is not None:
-            device, self._device = self._device, None
-            device.close()
-            self._skipped += device.skipped
+            self._device.close()
+            self._skipped, self._device = self._skipped + self._device.skipped, None

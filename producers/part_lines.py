@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from queue import Empty, Full, Queue
+from contextlib import suppress
+from queue import Full, Queue
 from types import ModuleType
 
 import structlog
@@ -43,12 +44,7 @@ class PartLines(ABC):
 
     def take(self) -> list[Announcement]:
         """What was announced since, in its order."""
-        found: list[Announcement] = []
-        try:
-            while True:
-                found.append(self._heard.get_nowait())
-        except Empty:
-            return found
+        return [self._heard.get_nowait() for _ in range(self._heard.qsize())]  # nobody else takes any
 
     def close(self) -> None:
         """Ends listening."""
@@ -99,16 +95,14 @@ class PartLines(ABC):
     def _note(self, line: bytes, now: float) -> None:
         if not line.strip():
             return
-        heard = announcement(line.decode("utf-8", "replace"), now)
+        heard = announcement(line.decode("utf-8", "replace"), now) if len(line) <= LONGEST_LINE else None
         if heard is None:
             log.warning("a line that announces no part", by=self.label, line=ascii(line[:80]))
             return
         while not self._closing.is_set():
-            try:
+            with suppress(Full):
                 self._heard.put(heard, timeout=TICK_S)
-            except Full:
-                continue
-            return
+                return
 
 
 class TcpLines(PartLines):

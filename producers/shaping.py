@@ -1,6 +1,6 @@
 """What is done to a picture before the wire: a region of interest, smaller, turned, encoded. The header states it."""
 
-from typing import Annotated, cast, get_args
+from typing import Annotated, cast
 
 import cv2
 import numpy as np
@@ -55,11 +55,6 @@ class Shaping(BaseModel):
     encoding: Encoding = "raw"
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
 
-    @property
-    def changes_pixels(self) -> bool:
-        """Whether anything is done but encoding."""
-        return self.roi is not None or self.scale != 1 or self.rotate != 0
-
     def frame(
         self,
         tag: FrameTag,
@@ -77,7 +72,8 @@ class Shaping(BaseModel):
             BadFrame: it does not hold the region of interest, or can't be encoded so.
         """
         is_picture = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.size > 0
-        if self.changes_pixels and is_picture:
+        is_shaped = self.roi is not None or self.scale != 1 or self.rotate != 0
+        if is_shaped and is_picture:
             image, color, transform = self._shaped(image, color, transform or IDENTITY)
         if self.encoding == "raw" or not is_picture:  # what no frame can hold is refused there, in the same words
             return make_frame(tag, image, color=color, meta=meta, copy=copy, transform=transform, captured=captured)
@@ -150,5 +146,4 @@ def _pattern_after(color: Color, steps: Transform) -> Color:
     for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
         x, y = sensor_point(steps, column, row)
         found += letters[2 * (int(y) % 2) + int(x) % 2]
-    pattern = f"{family}_{found}"
-    return cast(Color, next(name for name in get_args(Color) if name == pattern))
+    return cast(Color, f"{family}_{found}")

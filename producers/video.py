@@ -68,7 +68,7 @@ class VideoFile:
             sleep: waits that many seconds.
 
         Raises:
-                SourceError: the file can't be read any more.
+            SourceError: the file can't be read any more.
         """
         start, count = clock(), 0
         while True:

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,10 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from producers.viewing import View
-    from producers.watching import Watcher
-
+Show = Callable[[Sequence[dict[str, Any]]], object]
 TICK_MS = 100
 COLUMNS = ("camera", "state", "frames/s", "frames", "missed", "seq", "session", "picture", "age ms", "recipe", "part")
 NUMBERS = ("frames/s", "frames", "missed", "seq", "age ms")
@@ -45,39 +43,31 @@ def view(
     ends = live_ends(endpoints, server_key or [])
     pair = None if key is None else read_pair(key)
     known, console = View(), Console(highlight=False)
-    with stop_requested() as stopping, Watcher(ends, topic="header", key=pair) as watcher:
-        if as_json:
-            _look(watcher, known, stopping, every_s, looks, _print_json)
-        elif not console.is_terminal:
-            _look(watcher, known, stopping, every_s, looks, lambda rows: _print_lines(console, rows))
-        else:
-            with Live(_table([], endpoints), console=console, auto_refresh=False) as live:
-                _look(
-                    watcher,
-                    known,
-                    stopping,
-                    every_s,
-                    looks,
-                    lambda rows: live.update(_table(rows, endpoints), refresh=True),
-                )
+    with (
+        stop_requested() as stopping,
+        Watcher(ends, topic="header", key=pair) as watcher,
+        _showing(endpoints, console, as_json=as_json) as show,
+    ):
+        done, due = 0, time.monotonic() + every_s
+        while not stopping() and done != looks:
+            for seen in watcher.receive(min(TICK_MS, int(every_s * 1000))):
+                known.add(seen.header, time.monotonic())
+            if (now := time.monotonic()) >= due:
+                show(known.rows(now, watcher.missed))
+                done, due = done + 1, due + every_s
     return 0
 
 
-def _look(
-    watcher: "Watcher",
-    known: "View",
-    stopping: Callable[[], bool],
-    every_s: float,
-    looks: int | None,
-    show: Callable[[Sequence[dict[str, Any]]], object],
-) -> None:
-    done, due = 0, time.monotonic() + every_s
-    while not stopping() and done != looks:
-        for seen in watcher.receive(min(TICK_MS, int(every_s * 1000))):
-            known.add(seen.header, time.monotonic())
-        if (now := time.monotonic()) >= due:
-            show(known.rows(now, watcher.missed))
-            done, due = done + 1, due + every_s
+@contextmanager
+def _showing(endpoints: Sequence[str], console: Console, *, as_json: bool) -> Iterator[Show]:
+    """How rows are shown here: to a machine, in a pipe, or on a terminal."""
+    if as_json:
+        yield _print_json
+    elif not console.is_terminal:
+        yield lambda rows: _print_lines(console, rows)
+    else:
+        with Live(_table([], endpoints), console=console, auto_refresh=False) as live:
+            yield lambda rows: live.update(_table(rows, endpoints), refresh=True)
 
 
 def _print_json(rows: Sequence[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtr, ndtri
 
 RATE = 0.01
 """Chance of ever warning while nothing has moved: half for a calibration set that happens to be untypical, half for
@@ -64,8 +64,8 @@ class DriftWatch:
         ordered, n = sorted(scores), len(scores)
         ranks = [k for k in (math.ceil(level * (n + 1)) for level in LEVELS) if k <= n] or [n]
         confidence = 1 - RATE / 2 / len(ranks)
-        plausible = [float(beta.ppf(confidence, n + 1 - k, k)) for k in ranks]
-        self.bounds = [float(norm.cdf(norm.ppf(share) + UNIMPORTANT)) for share in plausible]
+        plausible = [float(betaincinv(n + 1 - k, k, confidence)) for k in ranks]
+        self.bounds = [float(ndtr(ndtri(share) + UNIMPORTANT)) for share in plausible]
         self.factors = {
             passed: [list(_factors(self.bounds, beyond, passed=passed)) for beyond in range(len(ranks) + 1)]
             for passed in (True, False)

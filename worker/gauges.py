@@ -80,10 +80,8 @@ def _outcomes(pipeline: Pipeline) -> Iterator[Metric]:
     yield _counter("duplicates", "Verdicts not stored: their frame has one already.", observed.duplicates)
     yield _counter("taken_over", "Verdicts of frames that another worker had before.", observed.taken_over)
     yield _counter("handed_back", "Frames handed back for another worker.", pipeline.intake.handed_back)
-    refused = CounterMetricFamily(f"{PREFIX}_refused", "What publishers sent and was refused.", labels=("reason",))
-    for word, count in pipeline.intake.refusals.items():
-        refused.add_metric((word,), count)
-    yield refused
+    refusals = pipeline.intake.refusals
+    yield _counters("refused", "What publishers sent and was refused.", "reason", refusals)
 
 
 def _in_hand(pipeline: Pipeline) -> Iterator[Metric]:
@@ -127,10 +125,8 @@ def _shadow(pipeline: Pipeline) -> Iterator[Metric]:
     on = {name: float(status.off is None) for name, status in standing.items()}
     yield _gauges("shadow_on", "0 if the shadow's bundle is switched off: the log says why.", "recipe", on)
     for name, text in SHADOW.items():
-        family = CounterMetricFamily(f"{PREFIX}_shadow_{name}", text, labels=("recipe",))
-        for recipe, status in standing.items():
-            family.add_metric((recipe,), getattr(status, name))
-        yield family
+        counts = {recipe: getattr(status, name) for recipe, status in standing.items()}
+        yield _counters(f"shadow_{name}", text, "recipe", counts)
 
 
 def _drift(pipeline: Pipeline) -> Iterator[Metric]:
@@ -150,12 +146,7 @@ def _evidence(pipeline: Pipeline) -> Iterator[Metric]:
     if (evidence := pipeline.evidence) is None:
         return
     yield _counter("evidence_kept", "Pictures of rejected parts that were kept, in each place.", evidence.kept)
-    dropped = CounterMetricFamily(
-        f"{PREFIX}_evidence_dropped", "Pictures of rejected parts that were not.", labels=("reason",)
-    )
-    for reason, count in list(evidence.dropped.items()):
-        dropped.add_metric((reason,), count)
-    yield dropped
+    yield _counters("evidence_dropped", "Pictures of rejected parts that were not.", "reason", dict(evidence.dropped))
 
 
 def _counter(name: str, text: str, value: int) -> Metric:
@@ -168,6 +159,13 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=(label,))
     for key, value in values.items():
         family.add_metric((key,), value)
     return family

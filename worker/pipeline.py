@@ -151,11 +151,8 @@ class Pipeline:
         self._judge.close()
         self.writer.close()
         self.intake.close()
-        for aside in (
-            self.evidence,
-            self.shadow,
-            self.shelf,
-        ):  # last: the publishers have their answers, whatever these are at
+        # last: the publishers have their answers, whatever these are at
+        for aside in (self.evidence, self.shadow, self.shelf):
             if aside is not None:
                 aside.close()
 

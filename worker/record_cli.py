@@ -9,8 +9,6 @@ import typer
 
 from producers.daemon import ExitCode
 
-MIB, GIB = 1 << 20, 1 << 30
-
 
 def record(
     out: Annotated[Path, typer.Option(help="A new file NAME.mcap, or a folder, which gets one file after the other.")],
@@ -43,9 +41,8 @@ def record(
     """Record cameras from their live sockets, and the verdicts beside them, until Ctrl-C or SIGTERM.
 
     The live socket is best effort: what is missed is counted, and exit code 1 says that there was any, or that the
-    verdicts could not be followed to the end. To miss
-    nothing, record in the camera itself (sightline camera --record FOLDER), and the verdicts alone here: --redis
-    without --live, into the same folder.
+    verdicts could not be followed to the end. To miss nothing, record in the camera itself (sightline camera --record
+    FOLDER), and the verdicts alone here: --redis without --live, into the same folder.
 
     MCAP files, which Foxglove opens; every frame's header and pixels as they travelled. A file that was cut off is
     read up to its last chunk. A disk that is full stops the recording, not the line; it is tried again.
@@ -53,7 +50,7 @@ def record(
     from producers.daemon import configure_logging, stop_requested
     from producers.errors import SettingsError
     from producers.keys import read_pair
-    from producers.recording.listening import Heard, listen
+    from producers.recording.listening import listen
     from producers.recording.recorder import Recorder
     from producers.recording.settings import RecordingSettings
     from producers.watching import Watcher, live_ends
@@ -65,9 +62,9 @@ def record(
         out=out,
         name=name,
         window_s=window_s,
-        file_bytes=None if file_mib is None else file_mib * MIB,
-        file_s=None if file_minutes is None else file_minutes * 60,
-        disk_bytes=None if disk_gib is None else disk_gib * GIB,
+        file_mib=file_mib,
+        file_minutes=file_minutes,
+        disk_gib=disk_gib,
         compression=compression,
     )
     ends = live_ends(live or [], server_key or [])
@@ -75,8 +72,7 @@ def record(
     with ExitStack() as stack:
         stopping = stack.enter_context(stop_requested())
         watcher = stack.enter_context(Watcher(ends, topic="frame", key=pair))
-        recorder = Recorder(settings)
-        stack.enter_context(recorder)
+        recorder = stack.enter_context(Recorder(settings))
         tap = None
         if redis is not None:
             from worker.recording import VerdictTap
@@ -87,7 +83,7 @@ def record(
             nothing_left = tap is not None and tap.failed and not live
             return stopping() or nothing_left or (count is not None and frames >= count)
 
-        heard: Heard = listen(watcher, recorder, until=over)
+        heard = listen(watcher, recorder, until=over)
     counts = recorder.counts()
     found = {"frames": heard.frames, "missed": heard.missed, "verdicts": tap.verdicts if tap else 0, **counts}
     if as_json:

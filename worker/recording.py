@@ -53,14 +53,10 @@ class VerdictTap:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.wait(self._linger_s if kind is None and not self.failed else 0)
+        self._thread.join(self._linger_s if kind is None else 0)  # it ends sooner if it can't follow any more
         self._over.set()
         self._thread.join()
         self._reader.close()
-
-    def end(self) -> None:
-        """Nothing more will come: the end need not be waited for."""
-        self._over.set()
 
     def _until(self) -> bool:
         self._begun.set()  # the reader asks once it stands at `now`

@@ -47,7 +47,8 @@ int main(int argc, char** argv) {
     for (long number = 0; count < 0 || number < count; number++) {
         grab(number, bgr);
         // Optional besides part_id and trigger: view, recipe, budget_ms, meta, crc32, transform. For a JPEG or PNG
-        // file, send its bytes as they are, with "encoding":"jpeg" or "png". Text in a header must be escaped as JSON asks.
+        // file, send its bytes as they are, with "encoding":"jpeg" or "png". Text in a header must be escaped as JSON
+        // asks.
         char header[512];
         const int length = std::snprintf(
             header, sizeof header,

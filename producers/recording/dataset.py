@@ -51,17 +51,16 @@ def write_dataset(
     for capture in replay.frames():
         place = _place(said.get(str(capture.header.id)), counts)
         try:
-            counts[place] += 1
             if place != "left out":
                 _write(capture, folder / place)
         except BadFrame as error:
-            counts[place] -= 1
-            counts["left out"] += 1
+            place = "left out"
             log.warning("a picture can't be read, it is left out", frame=str(capture.header.id), error=str(error))
         except OSError as error:
             raise RecordingError(f"{folder} can't be written: {error.strerror or error}") from error
+        counts[place] += 1
         written()
-    if not sum(counts[place] for place in counts if place != "left out"):
+    if set(counts) <= {"left out"}:
         raise RecordingError("not one frame that was asked for has a verdict that says what its part is like")
     return counts
 

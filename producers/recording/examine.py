@@ -57,6 +57,12 @@ class FileReport:
         """For machines."""
         return {**vars(self), "sound": self.sound}
 
+    def count(self, camera: str, topic: str, messages: int) -> None:
+        """Notes so many messages of a kind."""
+        self.messages[topic] += messages
+        if topic in PICTURES:
+            self.cameras[camera] += messages
+
     def tell(self, sentence: str) -> None:
         """Notes what can't be read."""
         self.damaged += 1
@@ -74,21 +80,28 @@ def examine(path: Path, *, thoroughly: bool) -> FileReport:
     Raises:
         RecordingError: it can't be opened, or is no MCAP file.
     """
-    report = FileReport(str(path), path.stat().st_size if path.exists() else 0)
-    is_written = report.bytes > 0 and is_being_written(path)
-    quick = None if thoroughly else _by_index(path, report)
-    if quick is not None:
-        return quick
-    with path.open("rb") as stream:
-        report.whole = read_summary(stream) is not None
-    report.writing = is_written and not report.whole
+    try:
+        report = FileReport(str(path), path.stat().st_size, writing=is_being_written(path))
+        with path.open("rb") as stream:
+            summary = read_summary(stream)
+    except OSError as error:
+        raise RecordingError(f"{path} can't be read: {error.strerror}") from error
+    report.whole = summary is not None
+    report.writing = report.writing and not report.whole
+    if summary is not None and summary.statistics is not None and not thoroughly:
+        counted = summary.statistics
+        for number, count in counted.channel_message_counts.items():
+            camera, _, topic = summary.channels[number].topic.partition("/")
+            report.count(camera, topic, count)
+        if counted.message_count:
+            report.first_ns, report.last_ns = counted.message_start_time, counted.message_end_time
+        return report
     seqs: dict[tuple[str, str], list[int]] = {}
     cut: list[str] = []
     for message in read_messages(path, ALL, tell=report.tell if report.whole else cut.append):
-        report.messages[message.topic] += 1
+        report.count(message.camera, message.topic, 1)
         report.first_ns = min(message.time_ns, report.first_ns or message.time_ns)
         report.last_ns = max(message.time_ns, report.last_ns or 0)
-        report.cameras[message.camera] += message.topic in PICTURES
         if thoroughly and message.topic is not Topic.VERDICT:
             try:
                 found = _checked(message)
@@ -117,26 +130,6 @@ def _checked(message: RecordedMessage) -> FrameId:
     if crc32(payload) != header.crc32:
         raise BadFrame("the pixels do not have the checksum that their header names")
     return header.id
-
-
-def _by_index(path: Path, report: FileReport) -> FileReport | None:
-    """What a file's index says of it; None if it has none."""
-    try:
-        with path.open("rb") as stream:
-            summary = read_summary(stream)
-    except OSError as error:
-        raise RecordingError(f"{path} can't be read: {error.strerror}") from error
-    if summary is None or summary.statistics is None:
-        return None
-    for number, count in summary.statistics.channel_message_counts.items():
-        camera, _, topic = summary.channels[number].topic.partition("/")
-        report.messages[topic] += count
-        if topic in PICTURES:
-            report.cameras[camera] += count
-    if summary.statistics.message_count:
-        report.first_ns = summary.statistics.message_start_time
-        report.last_ns = summary.statistics.message_end_time
-    return report
 
 
 def repair(path: Path, *, keep: bool) -> tuple[int, FileReport]:

@@ -2,7 +2,7 @@
 
 import heapq
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +57,7 @@ class Recording:
         self.start_ns = min(known.values())
         self._starts = known
 
-    def messages(self, wanted: Wanted = ALL) -> Iterator[RecordedMessage]:
+    def messages(self, wanted: Wanted = ALL) -> Generator[RecordedMessage, None, None]:
         """What is wanted of all files, merged by time, each opened when its time has come; one gone by then is told."""
         waiting = list(reversed(self.files))
         heads: list[tuple[int, int, RecordedMessage, Iterator[RecordedMessage]]] = []

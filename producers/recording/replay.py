@@ -12,7 +12,7 @@ from producers.errors import BadFrame, RecordingError, SettingsError
 from producers.frame import FrameHeader, FrameId, PartTag
 from producers.publisher import FramePublisher
 from producers.recording.folder import Recording
-from producers.recording.message import RecordedMessage, Wanted
+from producers.recording.message import Wanted
 from producers.sources import NAP_S
 
 log = structlog.get_logger("replay")
@@ -104,7 +104,7 @@ class Replay:
 
     def frames(self) -> Iterator[RecordedCapture]:
         """The frames, without waiting."""
-        with closing(self._messages()) as messages:
+        with closing(self.recording.messages(self.wanted)) as messages:
             for message in messages:
                 try:
                     header, _, payload = message.frame()
@@ -120,9 +120,6 @@ class Replay:
                     continue
                 if self.chosen(str(header.id)):
                     yield RecordedCapture(header, payload, self.keep_budget)
-
-    def _messages(self) -> Generator[RecordedMessage, None, None]:
-        yield from self.recording.messages(self.wanted)
 
 
 def wait_until(

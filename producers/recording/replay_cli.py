@@ -119,7 +119,7 @@ def _write_dataset(replay: "Replay", folder: Path, *, total: int) -> int:
 
     with shown(total) as advance:
         counts = write_dataset(replay, said_of(replay.recording), folder, written=advance)
-    print(f"{folder}: " + ", ".join(f"{count} {place}" for place, count in sorted(counts.items()) if count))
+    print(f"{folder}: " + ", ".join(f"{count} {place}" for place, count in sorted(counts.items())))
     return 0
 
 

@@ -44,14 +44,27 @@ class RecordingSettings(BaseModel):
     retry_s: Annotated[float, Field(gt=0)] = 5.0
 
     @classmethod
-    def of(cls, **fields: object) -> "RecordingSettings":
-        """As a person gave them; None means not given.
+    def of(
+        cls,
+        *,
+        file_mib: float | None = None,
+        file_minutes: float | None = None,
+        disk_gib: float | None = None,
+        **fields: object,
+    ) -> "RecordingSettings":
+        """As a person gave them, in a person's units; None means not given.
 
         Raises:
             SettingsError: one of them can't be, in one sentence.
         """
+        given = {
+            "file_bytes": _bytes(file_mib, MIB),
+            "file_s": None if file_minutes is None else file_minutes * 60,
+            "disk_bytes": _bytes(disk_gib, 1024 * MIB),
+            **fields,
+        }
         try:
-            return cls.model_validate({name: _whole(value) for name, value in fields.items() if value is not None})
+            return cls.model_validate({name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
             raise SettingsError(f"recording: {first_fault(error)}") from error
 
@@ -68,6 +81,6 @@ class RecordingSettings(BaseModel):
         return min(self.file_bytes, self.disk_bytes // FILES_IN_LIMIT)
 
 
-def _whole(value: object) -> object:
-    """Bytes of a fraction of a MiB; what is not finite is for the model to refuse."""
-    return int(value) if isinstance(value, float) and math.isfinite(value) and value >= MIB else value
+def _bytes(size: float | None, unit: int) -> float | None:
+    """Whole ones; what is not finite is for the model to refuse."""
+    return int(size * unit) if size is not None and math.isfinite(size) else size

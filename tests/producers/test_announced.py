@@ -183,6 +183,6 @@ def test_a_line_says_a_part_a_trigger_or_both(line: str, part: PartTag) -> None:
     assert announcement(line, 1.0) == Announcement(part, 1.0)
 
 
-@pytest.mark.parametrize("line", ["", "   ", "x" * 257, "#99999999999999999"[:17] + "9" * 3 + "x" * 300])
+@pytest.mark.parametrize("line", ["", "   ", "x" * 257, "#12345678901234567"])
 def test_any_other_line_announces_nothing(line: str) -> None:
     assert announcement(line, 1.0) is None

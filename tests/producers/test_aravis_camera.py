@@ -42,9 +42,9 @@ def start_fake() -> Iterator[StartFake]:
     """Starts a fake GigE Vision camera, and waits until it answers; they end with the test."""
     if FAKE is None:
         pytest.skip("no arv-fake-gv-camera-0.8: apt install aravis-tools")
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[Process] = []
 
-    def start(*, lost_per_thousand: int = 0) -> "subprocess.Popen[bytes]":
+    def start(*, lost_per_thousand: int = 0) -> Process:
         command = [str(FAKE), "-i", "lo", "-r", str(lost_per_thousand)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         running.append(process)

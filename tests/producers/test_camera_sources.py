@@ -36,9 +36,9 @@ def numbers(address: str) -> dict[str, float]:
     return {name.partition("{")[0].removeprefix("sightline_camera_source_"): float(value) for name, value in pairs}
 
 
-def take(worker: ScriptedWorker, *, until: int) -> None:
-    """Stores frames until the publisher has nothing open and so many came."""
-    for _ in range(until):
+def take(worker: ScriptedWorker, count: int) -> None:
+    """Stores so many frames."""
+    for _ in range(count):
         worker.stored(worker.frame(patience_s=START_S)[0].id)
 
 
@@ -66,8 +66,8 @@ def test_a_stream_that_returns_flows_again_and_its_gap_is_in_the_numbers(
     again = MjpegCamera(stream.port, rate=20.0)
     try:
         while numbers(address)["up"] == 0:
-            take(worker, until=1)
-        take(worker, until=3)
+            take(worker, 1)
+        take(worker, 3)
         counted = numbers(address)
         assert (counted["outages_total"], counted["incomplete_total"]) == (1, 0)
         assert counted["outage_seconds_total"] > 0.2

@@ -133,7 +133,7 @@ def test_a_device_that_is_lost_or_silent_is_opened_anew_and_the_gap_is_counted(
     assert said.count("source is back") == 1
 
 
-def test_while_a_camera_is_lost_its_gap_grows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_while_a_camera_is_lost_its_gap_grows() -> None:
     bench = Bench(["picture", "lost"])
     list(bench.captures())
     counted = bench.source.load()

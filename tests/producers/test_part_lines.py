@@ -74,22 +74,27 @@ def test_what_announces_nothing_is_left_out(server: socket.socket) -> None:
         reader.close()
 
 
-def test_a_name_that_can_be_none_is_dialled_like_one_that_is_away() -> None:
+@pytest.mark.parametrize("text", ["tcp://plc..local:1", "tcp://127.0.0.1:1"])
+def test_nobody_there_or_a_name_that_can_be_none_is_dialled_again_and_closing_ends_it(text: str) -> None:
     """Its thread lives on, and the camera goes on without parts."""
-    lines = part_lines("tcp://plc..local:1")
+    lines = part_lines(text)
     lines.open()
     lines._thread.join(0.2)
     assert lines._thread.is_alive()
-    lines.close()
-
-
-def test_nobody_there_is_waited_for_and_closing_does_not_wait() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    lines = part_lines(f"tcp://127.0.0.1:{port}")
-    lines.open()
     assert lines.take() == []
     lines.close()
+
+
+def test_a_line_that_is_too_long_announces_no_part_though_its_beginning_would() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        with closing(part_lines(f"tcp://127.0.0.1:{port}")) as lines:
+            lines.open()
+            reader, _ = door.accept()
+            reader.sendall(b"A-1" + b" " * 600)
+            reader.sendall(b"B\nA-2\n")
+            assert heard(lines, 1) == ["A-2"]
+            reader.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="serial ports need termios")

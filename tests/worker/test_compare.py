@@ -22,7 +22,6 @@ from producers.recording.settings import RecordingSettings
 from tests.producers.recording.frames import tag
 from tests.worker.bundles import remade, threshold_of
 from tests.worker.sinks import now_judged, sink_at
-from worker.compare.changes import Recorded
 from worker.compare.changes import compare as compare_opinions
 from worker.compare.cli import compare, show
 from worker.compare.opinion import Opinion
@@ -186,7 +185,7 @@ def test_a_recordings_own_verdicts_are_the_base(
 
 def test_a_change_is_another_decision_or_another_reason(capsys: pytest.CaptureFixture[str]) -> None:
     """Another score alone is counted, with the largest difference; the table has the changes alone."""
-    frames = [Recorded(tag(seq).id, 0, None) for seq in range(4)]
+    frames = [tag(seq) for seq in range(4)]
     before = {str(frame.id): Opinion("fail", "defect", 1.0) for frame in frames}
     after = {
         str(frames[0].id): Opinion("fail", "defect", 1.0),

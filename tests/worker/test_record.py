@@ -140,12 +140,11 @@ def test_verdicts_alone_go_beside_what_the_camera_records(tmp_path: Path, redis_
         settings = PublisherSettings(camera="cam1", work=f"ipc://{tmp_path}/w", live=f"tcp://127.0.0.1:{port}")
         with (
             FramePublisher(settings, record=frames.published) as publisher,
-            VerdictTap(redis_url, line, verdicts, linger_s=5) as tap,
+            VerdictTap(redis_url, line, verdicts, linger_s=0) as tap,
         ):
             publisher.publish(picture(0))
             Writer(redis_url, line).store(0)
             assert eventually(lambda: tap.verdicts == 1)
-            tap.end()
     assert {message.topic for message in Recording(tmp_path).messages()} == {Topic.FRAME, Topic.VERDICT}
     assert len(files_of(tmp_path)) == 2
 

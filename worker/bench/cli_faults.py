@@ -1,6 +1,7 @@
 """`sightline bench faults` and `away`: the line is broken on purpose, and every frame counted."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -31,7 +32,7 @@ def faults(
     configure_logging("error")
     with bars(to_stderr()) as progress:
         report = run_faults(frames, seed=seed, progress=progress)
-    _show("every frame has one verdict, whatever dies", report.to_json(), as_json=as_json)
+    show("every frame has one verdict, whatever dies", report.to_json(), as_json=as_json)
     return ExitCode.OK if report.tally.whole else ExitCode.NO
 
 
@@ -53,11 +54,12 @@ def away(
     configure_logging("error")
     with bars(to_stderr()) as progress:
         report = run_away(seconds, rate, seed=seed, progress=progress)
-    _show(f"Redis away for {seconds:g} s at {rate:g} frames/s", report.to_json(), as_json=as_json)
+    show(f"Redis away for {seconds:g} s at {rate:g} frames/s", report.to_json(), as_json=as_json)
     return ExitCode.OK if report.tally.whole and "lost" not in report.tally.by_reason else ExitCode.NO
 
 
-def _show(title: str, found: dict[str, object], *, as_json: bool) -> None:
+def show(title: str, found: Mapping[str, object], *, as_json: bool) -> None:
+    """What a bench counted: an object for machines, else a table."""
     if as_json:
         print(json.dumps(found))
         return
@@ -66,5 +68,5 @@ def _show(title: str, found: dict[str, object], *, as_json: bool) -> None:
     table.add_column("", justify="right")
     for name, value in found.items():
         text = ", ".join(f"{count} {word}" for word, count in value.items()) if isinstance(value, dict) else str(value)
-        table.add_row(name.replace("_", " "), text)
+        table.add_row(name.replace("_", " "), "none" if value is None else text or "none")
     Console().print(table)

@@ -1,15 +1,13 @@
 """`sightline bench gate`: the whole way to the flap, broken on purpose, and an oracle beside it."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from model.cli.screen import AsJson, bars, to_stderr
 from producers.daemon import ExitCode, configure_logging
+from worker.bench.cli_faults import show
 
 
 def gate(
@@ -36,18 +34,5 @@ def gate(
     configure_logging("error")
     with bars(to_stderr()) as progress:
         report = run_gate(parts, seed=seed, keep=keep, progress=progress)
-    if as_json:
-        print(json.dumps(report.to_json()))
-    else:
-        _show(report.to_json())
+    show("only an explicit PASS opens the gate", report.to_json(), as_json=as_json)
     return ExitCode.OK if report.holds else ExitCode.NO
-
-
-def _show(found: dict[str, Any]) -> None:
-    table = Table(title="only an explicit PASS opens the gate", show_header=False)
-    table.add_column("")
-    table.add_column("", justify="right")
-    for name, value in found.items():
-        text = ", ".join(f"{count} {word}" for word, count in value.items()) if isinstance(value, dict) else str(value)
-        table.add_row(name.replace("_", " "), text or "none")
-    Console().print(table)

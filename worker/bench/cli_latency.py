@@ -1,14 +1,12 @@
 """`sightline bench latency`: from a verdict in Redis to a result that the PLC has read."""
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from model.cli.screen import AsJson, bars, to_stderr
 from producers.daemon import ExitCode, configure_logging
+from worker.bench.cli_faults import show
 
 
 def latency(
@@ -30,13 +28,5 @@ def latency(
     configure_logging("error")
     with bars(to_stderr()) as progress:
         report = run_latency(verdicts, rate=rate, poll_ms=poll_ms, seed=seed, progress=progress)
-    if as_json:
-        print(json.dumps(report.to_json()))
-    else:
-        table = Table(title="from XADD until the PLC has the result", show_header=False)
-        table.add_column("")
-        table.add_column("", justify="right")
-        for name, value in report.to_json().items():
-            table.add_row(name.replace("_", " "), "none" if value is None else str(value))
-        Console().print(table)
+    show("from XADD until the PLC has the result", report.to_json(), as_json=as_json)
     return ExitCode.OK if report.holds else ExitCode.NO

@@ -105,21 +105,12 @@ def soak(
     exactly one verdict.
     """
     from worker.bench.plant import PlantSettings
-    from worker.bench.soak import RETAIN_FRAMES, run_soak
+    from worker.bench.soak import run_soak
     from worker.demo.processes import interrupt_on_sigterm
 
     interrupt_on_sigterm()
     plant = PlantSettings(
-        bundle,
-        data,
-        backbone,
-        weights,
-        cameras=cameras,
-        max_batch=max_batch,
-        device=device,
-        engine=engine,
-        retain_frames=RETAIN_FRAMES,
-        seed=seed,
+        bundle, data, backbone, weights, cameras=cameras, max_batch=max_batch, device=device, engine=engine, seed=seed
     )
     with bars(to_stderr()) as progress:
         report = run_soak(plant, seconds, load=load, rate=rate, budget_ms=budget_ms, progress=progress)

@@ -4,7 +4,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class LineRun:
         ratio = statistics.median(fps / alone.fps for alone, fps in zip(engine, line_fps, strict=True))
         engine_fps = statistics.median(alone.fps for alone in engine)
         capacity = load.rate or engine_fps
-        budget_ms = load.budget_ms or max(LEAST_BUDGET_MS, round(BUDGET_BATCHES * max(batch_s.values()) * 1000))
+        budget_ms = load.budget_ms or budget_of(batch_s)
         idle = self._idle(batch_s[1])
         loads = tuple(self._loaded(share, number, capacity, budget_ms) for number, share in enumerate(load.loads))
         if code := plant.stop_worker():
@@ -202,6 +202,19 @@ def cost_of(spent: dict[str, float], engine: Sequence[Alone]) -> Cost:
         items["main"] = max(0.0, items["main"] - batches_us)
         items["prepare"] = max(0.0, items["prepare"] - decode_us)
     return Cost(worker_us, statistics.median(alone.cpu_us for alone in engine), threads, {**items, **beside})
+
+
+def engine_alone(plant: Plant) -> dict[int, float]:
+    """Seconds of a batch, by size. Its process ends with that: from here on nobody but the line is there."""
+    plant.engine.tell(EverySize(sizes_of(plant.settings.max_batch), ROUNDS))
+    batch_s: dict[int, float] = plant.engine.answer(10 * PATIENCE_S)
+    plant.engine.__exit__()
+    return batch_s
+
+
+def budget_of(batch_s: Mapping[int, float]) -> float:
+    """A frame's, milliseconds, if nobody names one: four of the largest batches."""
+    return max(LEAST_BUDGET_MS, round(BUDGET_BATCHES * max(batch_s.values()) * 1000))
 
 
 def sizes_of(max_batch: int) -> tuple[int, ...]:

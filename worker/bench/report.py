@@ -135,9 +135,13 @@ class LineBench:
         settings = {
             key: str(value) if isinstance(value, Path) else value for key, value in asdict(self.settings).items()
         }
-        cost: dict[str, Any] = {"overhead_us": self.cost.overhead_us, "worker_cpu_us": self.cost.worker_us}
-        cost |= {"engine_cpu_us": self.cost.engine_us}
         flat = {key: value for key, value in asdict(self).items() if key not in ("cost", "loads", "settings")}
-        cost |= {"overhead_items_us": self.cost.items_us, "threads_us": self.cost.threads_us}
-        extra = {"batch1_ms": self.batch_ms[1], **cost}
+        extra = {
+            "batch1_ms": self.batch_ms[1],
+            "overhead_us": self.cost.overhead_us,
+            "overhead_items_us": self.cost.items_us,
+            "worker_cpu_us": self.cost.worker_us,
+            "engine_cpu_us": self.cost.engine_us,
+            "threads_us": self.cost.threads_us,
+        }
         return {**flat, **extra, "settings": settings, "loads": [load.to_json() for load in self.loads]}

@@ -5,15 +5,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from worker.bench.alone import EverySize
 from worker.bench.arrivals import Order, Poisson, Saturate
-from worker.bench.child import PATIENCE_S
 from worker.bench.harvest import Outcome, outcome
-from worker.bench.load import AHEAD_S, BUDGET_BATCHES, LEAST_BUDGET_MS, MIB, ROUNDS, Progress, sizes_of
+from worker.bench.load import AHEAD_S, MIB, Progress, budget_of, engine_alone
 from worker.bench.plant import Plant, PlantSettings
 from worker.bench.usage import Usage, open_descriptors
 
@@ -132,12 +130,11 @@ def run_soak(
         ResultsUnavailable: there is no redis-server.
         WorkerError: a process ended, or hangs.
     """
+    plant = replace(plant, retain_frames=RETAIN_FRAMES)
     with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder, Plant(plant, Path(folder)) as opened:
-        opened.engine.tell(EverySize(sizes_of(plant.max_batch), ROUNDS))
-        batch_s: dict[int, float] = opened.engine.answer(10 * PATIENCE_S)
-        opened.engine.__exit__()  # from here on nobody but the line is there
+        batch_s = engine_alone(opened)
         fps = rate or max(size / took for size, took in batch_s.items())
-        budget = budget_ms or max(LEAST_BUDGET_MS, round(BUDGET_BATCHES * max(batch_s.values()) * 1000))
+        budget = budget_ms or budget_of(batch_s)
         soak = Soak(opened, seconds, rate=load * fps, budget_ms=budget, progress=progress)
         soak.settle(batch1_ms=batch_s[1] * 1000)
         return soak.run()

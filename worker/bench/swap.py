@@ -11,11 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.bench.alone import EverySize
 from worker.bench.arrivals import Captured, Poisson
-from worker.bench.child import PATIENCE_S
 from worker.bench.harvest import JUDGED, Entry, Outcome, outcome
-from worker.bench.load import AHEAD_S, BUDGET_BATCHES, LEAST_BUDGET_MS, ROUNDS, WARM, Progress, sizes_of
+from worker.bench.load import AHEAD_S, WARM, Progress, budget_of, engine_alone
 from worker.bench.plant import RECIPE, Plant, PlantSettings
 from worker.errors import WorkerError
 from worker.versions import activate
@@ -99,11 +97,9 @@ def bench_swap(
         WorkerError: a process ended or hangs, or a bundle was not taken in that time.
     """
     with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder, Plant(settings, Path(folder)) as plant:
-        plant.engine.tell(EverySize(sizes_of(settings.max_batch), ROUNDS))
-        batch_s: dict[int, float] = plant.engine.answer(10 * PATIENCE_S)
-        plant.engine.__exit__()  # from here on nobody but the line is there
+        batch_s = engine_alone(plant)
         rate = load * max(size / took for size, took in batch_s.items())
-        budget_ms = max(LEAST_BUDGET_MS, round(BUDGET_BATCHES * max(batch_s.values()) * 1000))
+        budget_ms = budget_of(batch_s)
         done = []
         for number in range(swaps):
             progress("swapping", number, swaps)

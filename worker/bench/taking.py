@@ -31,8 +31,7 @@ from worker.link import GoneFrame, LinkSettings
 from worker.settings import CameraSettings
 
 PICTURES = 16  # drawn for each camera: they come again, each time under another part
-STAMPS = {"age_us", "sent_mono_us", "attempt"}
-ITS_OWN = STAMPS | {"session", "seq", "captured_ns", "simulated", "original"}
+ITS_OWN = {"age_us", "sent_mono_us", "attempt", "session", "seq", "captured_ns", "simulated", "original"}
 """What a replay may say differently of a frame."""
 
 
@@ -65,7 +64,9 @@ def record_cameras(folder: Path, cameras: Sequence[PublisherSettings], side: int
     configure_logging("error")
     keep_freed_memory()
     with ExitStack() as stack:
-        recorders = [stack.enter_context(_recorder(folder, settings.camera)) for settings in cameras]
+        recorders = [
+            stack.enter_context(Recorder(RecordingSettings(out=folder, name=settings.camera))) for settings in cameras
+        ]
         publishers = [
             stack.enter_context(FramePublisher(settings, record=recorder.published))
             for settings, recorder in zip(cameras, recorders, strict=True)
@@ -87,10 +88,6 @@ def record_cameras(folder: Path, cameras: Sequence[PublisherSettings], side: int
             return found, [recorder.counts() for recorder in recorders]
 
         serve(pipe, work)
-
-
-def _recorder(folder: Path, camera: str) -> Recorder:
-    return Recorder(RecordingSettings(out=folder, name=camera))
 
 
 def _publish(

@@ -5,30 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from producers.frame import FrameId
+from producers.frame import FrameTag
 from worker.compare.opinion import Opinion
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A frame that was recorded, without its pixels.
-
-    Attributes:
-        id: of it.
-        captured_ns: UTC since the epoch.
-        part_id: of its part, if that is known.
-    """
-
-    id: FrameId
-    captured_ns: int
-    part_id: str | None
 
 
 @dataclass(frozen=True)
 class Change:
     """A frame of which they say different things: another decision, or another reason."""
 
-    frame: Recorded
+    frame: FrameTag
     before: Opinion
     after: Opinion
 
@@ -63,7 +48,7 @@ class Comparison:
     @property
     def kinds(self) -> Counter[str]:
         """Changes by what became what."""
-        return Counter(f"{_word(change.before)} -> {_word(change.after)}" for change in self.changes)
+        return Counter(f"{change.before.word} -> {change.after.word}" for change in self.changes)
 
     @property
     def same(self) -> bool:
@@ -77,7 +62,7 @@ class Comparison:
         return {**flat, **changed, "same": self.same, "changes": [change.to_json() for change in self.changes]}
 
 
-def compare(frames: Iterable[Recorded], before: Mapping[str, Opinion], after: Mapping[str, Opinion]) -> Comparison:
+def compare(frames: Iterable[FrameTag], before: Mapping[str, Opinion], after: Mapping[str, Opinion]) -> Comparison:
     """Compares what two say of the same frames.
 
     Args:
@@ -102,7 +87,3 @@ def compare(frames: Iterable[Recorded], before: Mapping[str, Opinion], after: Ma
         if not one.says_as(other):
             changes.append(Change(frame, one, other))
     return Comparison(count, compared, tuple(changes), rescored, largest, without_before, without_after)
-
-
-def _word(opinion: Opinion) -> str:
-    return opinion.decision if opinion.decision == "pass" else f"fail {opinion.reason}"

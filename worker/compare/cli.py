@@ -16,7 +16,7 @@ from producers.daemon import ExitCode
 if TYPE_CHECKING:
     from producers.recording.folder import Recording
     from producers.recording.replay import RecordedCapture, Replay
-    from worker.compare.changes import Comparison, Recorded
+    from worker.compare.changes import Comparison
     from worker.compare.opinion import Opinion
 
 Progress = Callable[[str, int, int], None]
@@ -65,7 +65,7 @@ def compare(
             said[side] = opinions_of(
                 sides[side], recording, replay, redis=redis, device=device, progress=progress, total=total
             )
-    found = compare_opinions(_frames(replay), said["before"], said["after"])
+    found = compare_opinions((capture.header for capture in replay.frames()), said["before"], said["after"])
     if report is not None:
         from worker.compare.page import write_page
 
@@ -123,13 +123,6 @@ def _told(replay: "Replay", source: str, progress: Progress, total: int) -> "Ite
     for done, capture in enumerate(replay.frames(), start=1):
         yield capture
         progress(Path(source).name[:10], done, total)
-
-
-def _frames(replay: "Replay") -> "Iterator[Recorded]":
-    from worker.compare.changes import Recorded
-
-    for capture in replay.frames():
-        yield Recorded(capture.header.id, capture.header.captured_ns, capture.header.part_id)
 
 
 def show(found: "Comparison", console: Console) -> None:

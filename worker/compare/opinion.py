@@ -45,10 +45,14 @@ class Opinion:
         )
 
     @property
+    def word(self) -> str:
+        """The decision, and why if it is no pass."""
+        return self.decision if self.decision == "pass" else f"fail {self.reason}"
+
+    @property
     def text(self) -> str:
         """For people: the decision, why, and how far from the threshold."""
-        word = self.decision if self.decision == "pass" else f"fail {self.reason}"
-        return word if self.severity is None else f"{word} {self.severity:.3g}"
+        return self.word if self.severity is None else f"{self.word} {self.severity:.3g}"
 
     def says_as(self, other: "Opinion") -> bool:
         """Whether both say the same of the part."""

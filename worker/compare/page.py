@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 
-from model.picture import to_bgr
+from model.picture import draw_boxes, to_bgr
 from producers.errors import BadFrame
 from producers.frame import decode
 from producers.recording.replay import RecordedCapture
@@ -21,7 +21,6 @@ from worker.errors import WorkerError
 PAGE = "compare.html"
 MOST = 200  # pictures make a page large
 SIDE = 340  # pixels of a picture
-RED = (40, 40, 255)
 
 
 def write_page(
@@ -87,10 +86,10 @@ def _inline(capture: RecordedCapture | None, opinion: Opinion) -> str | None:
         picture: NDArray[np.uint8] = to_bgr(decode(capture.header, capture.payload))
     except BadFrame:
         return None
-    thick = max(1, picture.shape[1] // 200)
-    for x, y, width, height in opinion.boxes:
-        cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), RED, thick)
-    scale = min(1.0, SIDE / picture.shape[1])
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    draw_boxes(picture, opinion.boxes)
+    width, height = picture.shape[1], picture.shape[0]
+    scale = min(1.0, SIDE / width)
+    size = round(width * scale), max(1, round(height * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     data = base64.b64encode(cv2.imencode(".jpg", small)[1].tobytes()).decode()
     return f"data:image/jpeg;base64,{data}"

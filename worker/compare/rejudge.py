@@ -1,20 +1,22 @@
 """A bundle judges recorded frames as a worker would, one at a time: the same frames, the same scores, every time."""
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-from model import anomaly_map
 from model.bundle import Bundle, read_bundle
 from model.engine import Engine
 from model.errors import ContractError
 from producers.errors import BadFrame
 from producers.frame import decode
 from producers.recording.replay import RecordedCapture
+from worker.batcher import ReceivedFrame
 from worker.compare.opinion import Opinion
+from worker.judge import judge
 from worker.verdict import Decision, Reason
 
 BAD = Opinion(Decision.FAIL.value, Reason.BAD_FRAME.word)
+UNNAMED = "unnamed"
+"""A verdict names its recipe; an opinion need not, and the header may leave it to the worker."""
 
 
 class Judge:
@@ -42,38 +44,31 @@ class Judge:
             manifest.contract.check(image)
         except (BadFrame, ContractError):
             return BAD
-        found, calibration = self._engine.inspect([image])[0], manifest.calibration
-        if not math.isfinite(found.score):
-            return Opinion(Decision.FAIL.value, Reason.WORKER_ERROR.word, model=self._bundle.label)
-        passed = calibration.passes(found.score)
-        regions = [] if passed else anomaly_map.regions(found.grid, threshold=calibration.threshold, box=found.box)
-        return Opinion(
-            decision=(Decision.PASS if passed else Decision.FAIL).value,
-            reason=(Reason.OK if passed else Reason.DEFECT).word,
-            score=found.score,
-            severity=calibration.severity(found.score),
-            boxes=tuple(region.box for region in regions),
+        verdict = judge(
+            ReceivedFrame(capture.header, b"", capture.header.recipe or UNNAMED, received=0.0, wire_us=0),
+            self._engine.inspect([image])[0],
+            manifest.calibration,
             model=self._bundle.label,
+            worker="",
+            late=False,
+            valid_until_us=None,
+            inspected_ns=0,
+            latency_us={},
         )
+        return Opinion.of(verdict.to_json())
 
 
-def of_bundle(
-    path: Path, frames: Iterable[RecordedCapture], *, device: str, judged: Callable[[], None] = lambda: None
-) -> dict[str, Opinion]:
+def of_bundle(path: Path, frames: Iterable[RecordedCapture], *, device: str) -> dict[str, Opinion]:
     """What a bundle says of frames, by their ids.
 
     Args:
         path: of the bundle.
         frames: recorded.
         device: `auto`, `cpu` or `cuda`.
-        judged: called after each.
 
     Raises:
         BundleError: it is damaged.
         DataError: no such device here.
     """
-    judge, found = Judge(path, device=device), dict[str, Opinion]()
-    for capture in frames:
-        found[str(capture.header.id)] = judge.judge(capture)
-        judged()
-    return found
+    judge = Judge(path, device=device)
+    return {str(capture.header.id): judge.judge(capture) for capture in frames}

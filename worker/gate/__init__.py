@@ -8,7 +8,7 @@ In the order of the flow:
 - `live`       hears the header-only live topic, where the PLC does not arm the timers
 - `inbox`      all that happens, in order, with its time
 - `machine`    parts, verdicts and requests in; opens for a PASS of every view alone. Pure, as are its pieces:
-  `deciding`, `parts`, `standing`, `roll`, `belt`, `ring`, `numbering`, `strangers`, `takes`, `clock`, `capture`,
+  `deciding`, `parts`, `standing`, `roll`, `belt`, `ring`, `numbering`, `strangers`, `sessions`, `clock`, `capture`,
   `rules`
 - `status`     what a PLC is shown
 - `plc`        what a PLC may ask for, and what every link to one can do

@@ -10,10 +10,10 @@ from worker.gate.numbering import Numbering
 from worker.gate.parts import Part
 from worker.gate.ring import Ring
 from worker.gate.roll import Roll
-from worker.gate.rules import Rules
+from worker.gate.rules import Key, Rules
 from worker.gate.standing import Standing
 from worker.gate.status import MAX_COUNT, GateReason, Status
-from worker.gate.strangers import Key, Strangers
+from worker.gate.strangers import Strangers
 
 Say = Callable[..., None]
 """Told of what a person may want to know: the log's level (of single frames `debug`), a sentence, fields by name."""
@@ -57,7 +57,7 @@ class Decider:
         self.causes: Counter[Cause] = Counter()
         self.reasons: Counter[GateReason] = Counter()
         self._roll, self._belt, self._numbering = Roll(), Belt(rules.part_distance), Numbering(rules.skip)
-        self._clock, self._strangers = RedisClock(), Strangers(rules)
+        self._clock, self._strangers = RedisClock(), Strangers(rules.window_us)
         self._now_us = 0
 
     def _key(self, trigger: int | None, part_id: str | None) -> Key | None:
@@ -89,11 +89,11 @@ class Decider:
                 if part.challenge:
                     self._end_challenge(part)
         for part in self._roll.take_off():
-            before = self.standing.synchronised, self.standing.fault
+            was_in_step, was_at_fault = self.standing.synchronised, self.standing.fault
             self.standing.account(part)
-            if not before[0] and self.standing.synchronised:
+            if not was_in_step and self.standing.synchronised:
                 self._say("info", "in step: every view of the last parts was in time")
-            if not before[1] and self.standing.fault:
+            if not was_at_fault and self.standing.fault:
                 self._fault(f"{self.rules.fault_after} parts in a row late or missing")
 
     def _end_challenge(self, part: Part) -> None:

@@ -1,6 +1,6 @@
 """A gateway's numbers for Prometheus, read off its machine when they are asked for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from prometheus_client import Metric
@@ -74,25 +74,27 @@ def _standing(status: Status) -> Iterator[Metric]:
 def _counts(reign: Reign) -> Iterator[Metric]:
     machine = reign.machine
     for name, text in COUNTED.items():
-        yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=machine.counts[name])
-    yield CounterMetricFamily(f"{PREFIX}_unreadable", "Entries that are no verdict.", value=reign.results.unreadable)
-    yield CounterMetricFamily(
-        f"{PREFIX}_overruns", "Results lost before they were acknowledged.", value=machine.ring.overruns
-    )
-    results = CounterMetricFamily(f"{PREFIX}_results", "Parts decided, by reason. `ok` opens.", labels=("reason",))
-    for reason in GateReason:
-        results.add_metric((reason.word,), machine.reasons[reason])
-    yield results
-    losses = CounterMetricFamily(f"{PREFIX}_out_of_step", "Times the gate fell out of step.", labels=("cause",))
-    for cause in Cause:
-        losses.add_metric((cause.value,), machine.causes[cause])
-    yield losses
+        yield _counter(name, text, machine.counts[name])
+    yield _counter("unreadable", "Entries that are no verdict.", reign.results.unreadable)
+    yield _counter("overruns", "Results lost before they were acknowledged.", machine.ring.overruns)
+    results = {reason.word: machine.reasons[reason] for reason in GateReason}
+    yield _counters("results", "Parts decided, by reason. `ok` opens.", "reason", results)
+    losses = {cause.value: machine.causes[cause] for cause in Cause}
+    yield _counters("out_of_step", "Times the gate fell out of step.", "cause", losses)
     if (link := reign.link) is not None:
         yield _gauge("plc_up", "1 if a PLC is there.", link.connected)
-        events = CounterMetricFamily(f"{PREFIX}_link_events", "What happened to the link.", labels=("event",))
-        for name, count in link.counts.items():
-            events.add_metric((name,), count)
-        yield events
+        yield _counters("link_events", "What happened to the link.", "event", link.counts)
+
+
+def _counter(name: str, text: str, value: int) -> Metric:
+    return CounterMetricFamily(f"{PREFIX}_{name}", text, value=value)
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

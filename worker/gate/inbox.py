@@ -3,7 +3,6 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from producers.frame import FrameTag
@@ -68,14 +67,9 @@ def now_us() -> int:
 
 
 class Inbox:
-    """A bounded queue. Any thread puts; one takes. Only verdicts and headers are ever dropped.
+    """A bounded queue. Any thread puts; one takes. Only verdicts and headers are ever dropped."""
 
-    Args:
-        clock: monotonic, microseconds.
-    """
-
-    def __init__(self, clock: Callable[[], int] = now_us) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._events: deque[tuple[int, Event]] = deque()
         self._there = threading.Condition()
         self._dropped = 0
@@ -86,7 +80,7 @@ class Inbox:
             if len(self._events) >= AT_MOST and isinstance(event, Verdict | FrameTag):
                 self._dropped += 1
                 return
-            self._events.append((self._clock(), event))
+            self._events.append((now_us(), event))
             self._there.notify()
 
     @property
@@ -107,7 +101,7 @@ class Inbox:
         """
         with self._there:
             if not self._events:
-                self._there.wait(max(0, until_us - self._clock()) / 1e6)
+                self._there.wait(max(0, until_us - now_us()) / 1e6)
             events, dropped = list(self._events), self._dropped
             self._events.clear()
             self._dropped = 0

@@ -84,6 +84,7 @@ class Headers:
         ear.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         if camera.server_key and self._key:
             self._key.introduce(ear, server_key=camera.server_key)
+        ear.setsockopt(zmq.IPV6, 1 if "[" in camera.live else 0)
         ear.subscribe(f"{name}/header".encode())
         ear.connect(camera.live)
         return ear

@@ -49,10 +49,9 @@ from worker.gate.plc import (
     Synchronise,
     Trigger,
 )
-from worker.gate.rules import Rules
+from worker.gate.rules import Key, Rules
+from worker.gate.sessions import Sessions
 from worker.gate.status import MAX_TRIGGER, NO_TRIGGER, GateReason
-from worker.gate.strangers import Key
-from worker.gate.takes import Takes
 from worker.verdict import Verdict
 
 UNDER_WAY = 1024  # parts whose timers run, at most
@@ -69,7 +68,7 @@ class Machine(Decider):
 
     def __init__(self, rules: Rules, say: Say = lambda *_, **__: None) -> None:
         super().__init__(rules, say)
-        self._takes = Takes()
+        self._sessions = Sessions()
 
     # -- the PLC says ------------------------------------------------------------------------------------------------
 
@@ -131,7 +130,7 @@ class Machine(Decider):
 
     def _see_session(self, tag: FrameTag) -> None:
         """A frame that was taken just now shows which session its camera has."""
-        if self._takes.see(tag.camera, tag.session):
+        if self._sessions.see(tag.camera, tag.session):
             self.lose_step(Cause.SESSION, f"camera {tag.camera} has started anew")
             self._roll.forget_decided()  # its own count of triggers may have begun anew
 
@@ -145,11 +144,11 @@ class Machine(Decider):
         if step.jump:
             self.lose_step(Cause.TRIGGER, f"trigger {number} does not follow the one before it")
             self._belt.clear()
-        for back in range(step.skipped, 0, -1):
+        for skipped in step.skipped:
             self._belt.move(None)
             self.counts["missed"] += 1
             if self.rules.match == "trigger":
-                self._strangers.skipped((number - back) & MAX_TRIGGER)
+                self._strangers.skipped(skipped)
         self._belt.move(self._begin(number, part_id, *pictures))
 
     def _arm_unnumbered(self, part_id: str, picture: tuple[str, str | None]) -> None:
@@ -202,7 +201,7 @@ class Machine(Decider):
         part = self._roll.under_way(key)
         if self._speaks_for_now(verdict, matched=part is not None):
             self._see_session(tag)
-        own = not tag.simulated and self._takes.counts(tag.camera, tag.session)
+        own = not tag.simulated and self._sessions.is_current(tag.camera, tag.session)
         if part is None:
             self._without_timer(verdict, key, place, own=own)
             return

@@ -66,7 +66,6 @@ class ModbusClient:
         unit: the PLC's unit number, where a Modbus gateway lies between.
         timeout_s: for each answer, and to connect.
         stale_s: seconds that a status holds without another one.
-        jitter: a random number from 0 to 1.
 
     Raises:
         SettingsError: it is no address.
@@ -81,12 +80,11 @@ class ModbusClient:
         unit: int = 1,
         timeout_s: float = TIMEOUT_S,
         stale_s: float = STALE_S,
-        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.address = parse_modbus_address(address)
         self.connected = False
         self._wake, self._poll_s, self._unit, self._timeout_s = wake, poll_ms / 1000, unit, timeout_s
-        self._image, self._orders, self._backoff = Image(stale_s=stale_s), Orders(), Backoff(jitter)
+        self._image, self._orders, self._backoff = Image(stale_s=stale_s), Orders(), Backoff(random.random)
         self._requests: deque[Request] = deque()
         self._counts: Counter[str] = Counter()
         self._changed, self._stopping = threading.Event(), threading.Event()
@@ -105,12 +103,12 @@ class ModbusClient:
         return dict(self._counts)
 
     def show(self, status: Status) -> None:
-        """As `Plc.show`."""
+        """As `Link.show`."""
         self._image.show(status)
         self._changed.set()
 
     def requests(self) -> list[Request]:
-        """As `Plc.requests`."""
+        """As `Link.requests`."""
         return drain(self._requests)
 
     def close(self) -> None:

@@ -82,11 +82,11 @@ class ModbusServer:
         return dict(self._counts)
 
     def show(self, status: Status) -> None:
-        """As `Plc.show`."""
+        """As `Link.show`."""
         self._image.show(status)
 
     def requests(self) -> list[Request]:
-        """As `Plc.requests`."""
+        """As `Link.requests`."""
         return drain(self._requests)
 
     def close(self) -> None:

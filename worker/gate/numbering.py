@@ -16,12 +16,12 @@ class Step:
 
     Attributes:
         doubled: it is the last one once more: no new part.
-        skipped: numbers between the last one and it; 0 for a jump.
+        skipped: the numbers between the last one and it; none for a jump.
         jump: it does not follow: nobody knows how many parts were missed.
     """
 
     doubled: bool = False
-    skipped: int = 0
+    skipped: tuple[int, ...] = ()
     jump: bool = False
 
 
@@ -59,5 +59,6 @@ class Numbering:
         if missing > self._skip:
             self._skipped.clear()
             return Step(jump=True)
-        self._skipped.extend((number - back) & MAX_TRIGGER for back in range(missing, 0, -1))
-        return Step(skipped=missing)
+        skipped = tuple((number - back) & MAX_TRIGGER for back in range(missing, 0, -1))
+        self._skipped.extend(skipped)
+        return Step(skipped=skipped)

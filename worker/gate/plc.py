@@ -71,11 +71,23 @@ class LinkDown:
 Request = Trigger | Acknowledge | ResetFault | SetBypass | StartChallenge | Synchronise | LinkUp | LinkDown
 
 
-class Plc(Protocol):
+class Link(Protocol):
     """A link to a PLC. Its thread is its own.
 
     It is made with `wake`, a function that it calls from its thread when requests lie there.
     """
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a PLC is there."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What happened to its connections, so often."""
 
     def show(self, status: Status) -> None:
         """Shows the status, all of it at once. Never blocks; any thread may call it."""

@@ -1,7 +1,7 @@
 """What a PLC is shown, as Modbus holding registers: one table, from which everything else is made. Pure.
 
 Takes a `Status`, hands on registers; and back, for PLC programs in Python, HMIs and tests. What a PLC may write lies in
-the map, too, and is `commands`. `python -m worker.gate.registers` prints the map as CSV.
+the map, too, and is `commands`. `sightline gate --registers` prints the map as CSV.
 
 No decision is torn, however a PLC reads, and whatever it keeps: `at_gate_open` is the counter of the part that the gate
 may open for, not a bit beside it; a result's slot holds its counter; and the slot that is written next holds no result
@@ -11,7 +11,6 @@ that still counts.
 import csv
 import io
 import math
-import sys
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import lru_cache
@@ -252,7 +251,3 @@ def _result_of(registers: Sequence[int], prefix: str) -> PartResult:
 def _rows_of(prefix: str) -> tuple[tuple[str, Register], ...]:
     fields = ENTRY if prefix.startswith("ring") else RECORD
     return tuple((name, ROWS[prefix + name]) for name, *_ in fields)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(to_csv())

@@ -6,7 +6,7 @@ stands by has no link to the PLC at all.
 
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -16,7 +16,7 @@ from worker.gate.deciding import Cause
 from worker.gate.inbox import Event, Inbox, LeaseHeld, LeaseTaken, Reading, ResultsLost
 from worker.gate.live import Headers
 from worker.gate.machine import Machine
-from worker.gate.plc import Plc
+from worker.gate.plc import Link
 from worker.gate.results import Results
 from worker.gate.settings import GateSettings
 from worker.verdict import Verdict
@@ -24,22 +24,6 @@ from worker.verdict import Verdict
 log = structlog.get_logger("gate")
 
 HEARTBEATS = 1 << 16
-
-
-class Link(Plc, Protocol):
-    """A link to a PLC, and what there is to know of it."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether its thread runs."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether a PLC is there."""
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """What happened to its connections, so often."""
 
 
 LinkOpener = Callable[[Callable[[], None]], Link]

@@ -4,7 +4,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 from worker.gate.parts import Part
-from worker.gate.strangers import Key
+from worker.gate.rules import Key
 
 REMEMBERED = 256
 """Parts that are decided, to tell a late verdict from a stranger's."""

@@ -6,6 +6,8 @@ from typing import Literal
 from worker.verdict import Verdict
 
 Match = Literal["trigger", "part_id"]
+Key = int | str
+"""By what a verdict and a part are matched: a trigger's number, or a part's id."""
 Arm = Literal["plc", "live"]
 
 

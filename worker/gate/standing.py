@@ -42,7 +42,7 @@ class Standing:
         self._rules = rules
         self._in_time = self._missing = 0  # parts in a row
 
-    def taint(self, *, challenge: bool = False) -> GateReason | None:
+    def taint(self, *, challenge: bool) -> GateReason | None:
         """Why a part that is armed now is rejected whatever its verdicts say; None: they decide.
 
         Args:

@@ -2,9 +2,8 @@
 
 from collections import OrderedDict
 
-from worker.gate.rules import Rules
+from worker.gate.rules import Key
 
-Key = int | str
 AT_MOST = 64
 
 
@@ -12,11 +11,11 @@ class Strangers:
     """Parts that a camera has seen and whose trigger has not come. Each is counted once, when its time is up.
 
     Args:
-        rules: of the gate.
+        window_us: how long a trigger may still come.
     """
 
-    def __init__(self, rules: Rules) -> None:
-        self._window_us = rules.window_us
+    def __init__(self, window_us: int) -> None:
+        self._window_us = window_us
         self._until_us: OrderedDict[Key, int] = OrderedDict()
         self._counted: OrderedDict[Key, None] = OrderedDict()
 

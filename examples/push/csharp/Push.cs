@@ -41,7 +41,8 @@ public static class Push
             for (long number = 0; number < count; number++)
             {
                 // Optional besides part_id and trigger: view, recipe, budget_ms, meta, crc32, transform. For a JPEG or
-                // PNG file, send its bytes as they are, with "encoding":"jpeg" or "png". Text must be escaped as JSON asks.
+                // PNG file, send its bytes as they are, with "encoding":"jpeg" or "png". Text must be escaped as JSON
+                // asks.
                 string header =
                     $@"{{""shape"":[{Height},{Width},3],""dtype"":""uint8"",""color"":""bgr"",""encoding"":""raw"",""part_id"":""P-{number}"",""trigger"":{number}}}";
                 push.SendMoreFrame(header).SendFrame(Grab(number));

@@ -146,10 +146,10 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_a_limit_without_a_limit_is_told_in_a_sentence(tmp_path: Path) -> None:
     """So is none that is a number; a fraction of a MiB is one."""
-    for disk_bytes in (math.inf, math.nan):
+    for disk_gib in (math.inf, math.nan):
         with pytest.raises(SettingsError, match="disk_bytes"):
-            RecordingSettings.of(out=tmp_path, disk_bytes=disk_bytes)
-    assert RecordingSettings.of(out=tmp_path, disk_bytes=4.3 * MIB).disk_bytes == int(4.3 * MIB)
+            RecordingSettings.of(out=tmp_path, disk_gib=disk_gib)
+    assert RecordingSettings.of(out=tmp_path, disk_gib=4.3 / 1024).disk_bytes == int(4.3 * MIB)
 
 
 def test_two_recorders_of_one_name_do_not_share_a_folder(tmp_path: Path) -> None:

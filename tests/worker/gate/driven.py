@@ -15,6 +15,7 @@ WINDOW_MS = 100
 CLOCK_US = 1_700_000_000_000_000
 """Redis's clock when this machine's monotonic one is 0."""
 SESSIONS = {camera: str(uuid.uuid5(uuid.NAMESPACE_DNS, camera)) for camera in ("top", "side")}
+OTHER_SESSION = str(uuid.UUID(int=99))
 
 
 def rules(**changed: Any) -> Rules:

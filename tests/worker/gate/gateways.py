@@ -51,7 +51,7 @@ class HandPlc:
         self._wake()
 
 
-class Standing:
+class RunningGateway:
     """A gateway that works in a thread.
 
     Attributes:
@@ -138,9 +138,9 @@ class Standing:
 
 
 @contextmanager
-def standing(url: str, line: str, holder: str = "g1", **changed: Any) -> Iterator[Standing]:
+def running_gateway(url: str, line: str, holder: str = "g1", **changed: Any) -> Iterator[RunningGateway]:
     """A gateway for the time of a test."""
-    found = Standing(url, line, holder, **changed)
+    found = RunningGateway(url, line, holder, **changed)
     try:
         yield found
     finally:

@@ -1,6 +1,5 @@
 """The gateway on a real Redis: verdicts become results, and whatever is lost on the way opens nothing."""
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from producers.daemon import load_settings
 from producers.errors import SettingsError
 from producers.publisher import FramePublisher, PublisherSettings
 from tests.conftest import RedisServer, start_redis, stop_redis
 from tests.worker.gate.driven import judged
-from tests.worker.gate.gateways import HandPlc, standing
+from tests.worker.gate.gateways import HandPlc, running_gateway
 from tests.worker.processes import eventually
 from tests.worker.readers import Stream, fields_of
 from worker.demo.processes import free_ports
@@ -26,7 +26,7 @@ from worker.gate.status import GateReason
 
 
 def test_verdicts_of_every_view_become_a_result_that_opens(redis_url: str, line: str) -> None:
-    with standing(redis_url, line) as gateway:
+    with running_gateway(redis_url, line) as gateway:
         gateway.is_in_step()
         gateway.trigger(1, "A")
         gateway.store(1)
@@ -34,9 +34,9 @@ def test_verdicts_of_every_view_become_a_result_that_opens(redis_url: str, line:
 
 
 def test_the_backlog_opens_nothing(redis_url: str, line: str) -> None:
-    with standing(redis_url, line) as before:
+    with running_gateway(redis_url, line) as before:
         before.store(1)
-    with standing(redis_url, line, window_ms=300) as gateway:
+    with running_gateway(redis_url, line, window_ms=300) as gateway:
         gateway.is_in_step()
         gateway.trigger(1)
         assert gateway.result(1).reason is GateReason.SILENCE
@@ -45,7 +45,7 @@ def test_the_backlog_opens_nothing(redis_url: str, line: str) -> None:
 def test_entries_that_are_no_verdicts_open_nothing_and_stop_nothing(redis_url: str, line: str) -> None:
     """A foreign entry, a map that is no PNG, a PASS with a score of NaN, a part id of 10 kB."""
     stream = Stream(redis_url, line)
-    with standing(redis_url, line) as gateway:
+    with running_gateway(redis_url, line) as gateway:
         gateway.is_in_step()
         gateway.trigger(1)
         until = 2**52
@@ -62,7 +62,7 @@ def test_entries_that_are_no_verdicts_open_nothing_and_stop_nothing(redis_url: s
 
 
 def test_while_redis_is_away_parts_are_rejected_and_after_it_until_in_step(own_redis: RedisServer, line: str) -> None:
-    with standing(own_redis.url, line) as gateway:
+    with running_gateway(own_redis.url, line) as gateway:
         gateway.is_in_step()
         gateway.trigger(1)
         stop_redis(own_redis)
@@ -89,7 +89,7 @@ def test_while_redis_is_away_parts_are_rejected_and_after_it_until_in_step(own_r
 
 
 def test_a_stream_that_is_gone_puts_the_gate_out_of_step(redis_url: str, line: str) -> None:
-    with standing(redis_url, line) as gateway:
+    with running_gateway(redis_url, line) as gateway:
         gateway.is_in_step()
         gateway.trigger(1)
         gateway.store(1)
@@ -103,7 +103,7 @@ def test_a_stream_that_is_gone_puts_the_gate_out_of_step(redis_url: str, line: s
 
 
 def test_a_plc_that_comes_back_finds_the_gate_out_of_step(redis_url: str, line: str) -> None:
-    with standing(redis_url, line) as gateway:
+    with running_gateway(redis_url, line) as gateway:
         gateway.is_in_step()
         gateway.plc.ask(LinkDown("no answer"), LinkUp())
         gateway.shows(lambda status: not status.synchronised)
@@ -117,7 +117,7 @@ def test_a_plc_that_comes_back_finds_the_gate_out_of_step(redis_url: str, line: 
 
 
 def test_the_heartbeat_runs_while_nothing_happens(redis_url: str, line: str) -> None:
-    with standing(redis_url, line) as gateway:
+    with running_gateway(redis_url, line) as gateway:
         first = gateway.shows(lambda status: status.heartbeat > 0).heartbeat
         gateway.shows(lambda status: status.heartbeat > first + 3)
 
@@ -128,7 +128,7 @@ def test_the_live_topic_arms_parts_where_the_plc_does_not(redis_url: str, line: 
     cameras = {"top": {"live": live}}
     with (
         FramePublisher(publisher) as camera,
-        standing(redis_url, line, arm="live", cameras=cameras, views=[{"camera": "top"}]) as gateway,
+        running_gateway(redis_url, line, arm="live", cameras=cameras, views=[{"camera": "top"}]) as gateway,
     ):
         gateway.is_in_step()
         number = 0
@@ -220,9 +220,6 @@ def test_without_a_file_the_command_says_what_is_missing() -> None:
 
 
 def test_the_shipped_settings_are_read() -> None:
-    from producers.daemon import load_settings
-
     shipped = Path(__file__).parent.parent.parent.parent / "deploy" / "gate.toml"
     settings = load_settings(GateSettings, shipped, {})
-    assert settings.rules().views
-    assert os.environ.get("SIGHTLINE_REDIS") or settings.redis.get_secret_value().startswith("redis://")
+    assert (settings.window_ms, settings.modbus.mode) == (400, "server")

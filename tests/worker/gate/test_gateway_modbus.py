@@ -9,7 +9,7 @@ pytest.importorskip("pymodbus")
 
 from pymodbus.client import ModbusTcpClient
 
-from tests.worker.gate.gateways import Standing
+from tests.worker.gate.gateways import RunningGateway
 from tests.worker.gate.peers import PlcMemory
 from tests.worker.processes import eventually
 from worker.demo.processes import free_ports
@@ -22,7 +22,7 @@ Read = Callable[[], list[int]]
 Write = Callable[[list[int]], object]
 
 
-class Linked(Standing):
+class Linked(RunningGateway):
     """A gateway whose link is the one that its settings name."""
 
     def _open(self, wake: Callable[[], None]) -> Any:
@@ -54,7 +54,7 @@ class Program:
         return found[0]
 
 
-def goes_its_way(plc: Program, gateway: Standing) -> None:
+def goes_its_way(plc: Program, gateway: RunningGateway) -> None:
     """A part of which every view passes, one with a bad view, and what the PLC sees of them."""
     plc.sees(lambda status: status.online)
     plc.ask(synchronise=True)

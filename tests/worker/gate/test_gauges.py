@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from tests.worker.gate.gateways import Standing, standing
+from tests.worker.gate.gateways import RunningGateway, running_gateway
 from worker.gate.gauges import COUNTED, GateCollector
 from worker.gate.health import GateHealth
 from worker.gate.plc import SetBypass
@@ -14,7 +14,7 @@ from worker.gate.plc import SetBypass
 DEPLOY = Path(__file__).parent.parent.parent.parent / "deploy"
 
 
-def scrape(gateway: Standing) -> str:
+def scrape(gateway: RunningGateway) -> str:
     health = GateHealth()
     health.gateway = gateway.gateway
     registry = CollectorRegistry()
@@ -23,7 +23,7 @@ def scrape(gateway: Standing) -> str:
 
 
 def test_a_scrape_shows_results_by_reason_and_why_the_gate_was_shut(redis_url: str, line: str) -> None:
-    with standing(redis_url, line) as gateway:
+    with running_gateway(redis_url, line) as gateway:
         assert "sightline_gate_ready 0.0" in scrape(gateway), "out of step"
         gateway.is_in_step()
         gateway.trigger(1)
@@ -49,9 +49,9 @@ def test_a_scrape_shows_results_by_reason_and_why_the_gate_was_shut(redis_url: s
 
 
 def test_one_that_stands_by_says_so_and_nothing_else(redis_url: str, line: str) -> None:
-    with standing(redis_url, line, "g1") as first:
+    with running_gateway(redis_url, line, "g1") as first:
         first.shows(lambda status: status.online)
-        with standing(redis_url, line, "g2") as second:
+        with running_gateway(redis_url, line, "g2") as second:
             told = scrape(second)
     assert "sightline_gate_has_lease 0.0" in told
     assert "sightline_gate_online" not in told

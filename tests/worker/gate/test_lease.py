@@ -1,6 +1,6 @@
 """One gateway a gate: who has the lease, who stands by, and how it goes from one to the other."""
 
-from tests.worker.gate.gateways import standing
+from tests.worker.gate.gateways import running_gateway
 from tests.worker.processes import eventually
 from tests.worker.readers import Stream
 from worker.gate.inbox import LeaseHeld, LeaseTaken
@@ -58,9 +58,9 @@ def test_redis_s_clock_comes_with_it_and_is_never_behind(redis_url: str, line: s
 
 
 def test_the_loser_stands_by_without_a_link_and_takes_over_when_the_first_leaves(redis_url: str, line: str) -> None:
-    with standing(redis_url, line, "g1") as first:
+    with running_gateway(redis_url, line, "g1") as first:
         first.is_in_step()
-        with standing(redis_url, line, "g2") as second:
+        with running_gateway(redis_url, line, "g2") as second:
             assert eventually(lambda: second.gateway.holder == "g1")
             assert not second.links
             first.leave()
@@ -75,7 +75,7 @@ def test_the_loser_stands_by_without_a_link_and_takes_over_when_the_first_leaves
 
 def test_a_gateway_whose_lease_another_has_taken_shows_nothing_any_more(redis_url: str, line: str) -> None:
     """As after a pause that outlasted its lease."""
-    with standing(redis_url, line, "g1", lease_ms=600) as gateway:
+    with running_gateway(redis_url, line, "g1", lease_ms=600) as gateway:
         gateway.shows(lambda status: status.online)
         plc = gateway.plc
         Stream(redis_url, line).ask("SET", LineKeys(line).gate("gate"), "g2", "PX", 60_000)
@@ -86,7 +86,7 @@ def test_a_gateway_whose_lease_another_has_taken_shows_nothing_any_more(redis_ur
 
 
 def test_a_lease_that_had_ended_puts_the_gate_out_of_step(redis_url: str, line: str) -> None:
-    with standing(redis_url, line, "g1", lease_ms=3_000) as gateway:
+    with running_gateway(redis_url, line, "g1", lease_ms=3_000) as gateway:
         gateway.is_in_step()
         Stream(redis_url, line).ask("DEL", LineKeys(line).gate("gate"))
         gateway.shows(lambda status: not status.synchronised)

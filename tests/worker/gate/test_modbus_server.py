@@ -84,8 +84,10 @@ def hung_up(connection: socket.socket) -> bool:
     try:
         while connection.recv(65_536):
             pass
+    except TimeoutError:
+        return False
     except ConnectionError:
-        return True
+        pass
     return True
 
 

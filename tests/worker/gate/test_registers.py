@@ -122,8 +122,7 @@ def test_registers_that_nobody_has_written_say_neither_pass_nor_reject() -> None
 
 
 def test_a_part_that_is_rejected_is_not_open_whatever_is_known_of_it() -> None:
-    rejected = replace(showing(5, opens=False))
-    registers = encode(rejected)
+    registers = encode(showing(5, opens=False))
     assert read(registers, "at_gate_open") == 0
     assert read(registers, "at_gate_counter") == 5
     assert read(registers, "at_gate_reason") == GateReason.DEFECT

@@ -164,7 +164,7 @@ def _fields(session: str, number: int) -> dict[str, str | bytes]:
         worker="bench",
     )
     fields = verdict.to_fields()
-    return {**fields, "latency_us": f"{fields['latency_us']!s}}}"}
+    return {**fields, "latency_us": f"{fields['latency_us']!s}}}"}  # the brace is else the storing script's to write
 
 
 def report_of(written_ns: list[int], seen: Seen, *, rate: float, poll_ms: float) -> LatencyReport:

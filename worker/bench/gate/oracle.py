@@ -70,7 +70,7 @@ class Outage:
     what: str
     from_ns: int
     until_ns: int
-    until: Until = Until.DECIDED
+    until: Until
 
     def harms(self, case: Case, decided_ns: int) -> bool:
         """Whether a part was under way when this could harm it."""

@@ -20,7 +20,6 @@ EXPOSES_MS = {"top": 30.0, "side": 45.0}  # after the light barrier
 BUDGET_MS = 350.0
 LONG_BUDGET_MS = 3000.0  # a verdict that comes too late for the part is still valid
 GOOD, BAD = (0, 128), (128, 256)  # of a frame's pixels: the null engine's threshold lies between
-LEAST_PARTS = 200
 CALM = 25  # parts at the start
 FORGED_EVERY = 25  # parts
 PARTS_A_BLOW = 400  # so many for each blow that stops the line for a moment

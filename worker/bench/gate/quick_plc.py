@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
+from worker.bench.gate.plc import MAX_SEQUENCE
 from worker.errors import WorkerError
 from worker.gate.commands import COMMAND_AT, Command
-from worker.gate.registers import BLOCK_WORDS, COUNTER_AT, decode, read, slot_of
+from worker.gate.registers import BLOCK_WORDS, COUNTER_AT, Shown, decode, read, slot_of
 from worker.gate.status import MAX_COUNTER
 
 LEAD_MS = 100.0
@@ -16,7 +17,6 @@ LEAD_MS = 100.0
 MOST_TRIGGERS = 4  # between two polls: the ring holds the results of four such turns
 GRACE_S = 1.5  # after the last trigger, for the last result
 AGAIN_S = 0.05
-MAX_SEQUENCE = 65_535
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class QuickPlc:
             entry = f"ring_{slot_of(self._done):02}_"
             if read(block, entry + "counter") == self._done:
                 seen.at_ns[int(read(block, entry + "trigger"))] = now_ns
-                seen.opened += read(block, entry + "decision") == 1
+                seen.opened += read(block, entry + "decision") == Shown.PASS
 
     def _block(self) -> list[int]:
         found = list(self._client.read_holding_registers(0, count=BLOCK_WORDS).registers)

@@ -35,7 +35,7 @@ class GateReport:
         p99_ms: likewise.
         late_passes: PASSes that were stored, still valid, after their part's timer had ended.
         results: that the PLC read.
-        counters_skipped: that it never read, and knew of: `overrun` stood in the same read.
+        counters_skipped: that it never read; those it was not told of are in `unnoticed`.
         unnoticed: skipped without a word, parts in service without a result, results that changed or were
             contradicted, and parts shown at the gate otherwise than they were decided.
         blows: what was done to the line.
@@ -136,9 +136,9 @@ def make_report(
 
 def _rejected(findings: Sequence[Finding], log: Sequence[Record]) -> int:
     """Parts to whom a PLC left the flap closed, and those whom no PLC saw: without power a spring closes it."""
-    seen = Counter(record["trigger"] for record in log if record["what"] == "gate")
+    seen = {record["trigger"] for record in log if record["what"] == "gate"}
     closed = {record["trigger"] for record in log if record["what"] == "gate" and not record["opened"]}
-    return len(closed) + sum(not seen[finding.case.number] for finding in findings)
+    return len(closed) + sum(finding.case.number not in seen for finding in findings)
 
 
 def _unnoticed(findings: Sequence[Finding], log: Sequence[Record]) -> dict[str, int]:

@@ -5,7 +5,7 @@ session spoke last is the camera's; each change puts the gate out of step, so wh
 """
 
 
-class Takes:
+class Sessions:
     """The sessions of all cameras of a gate."""
 
     def __init__(self) -> None:
@@ -17,6 +17,6 @@ class Takes:
         self._current[camera] = session
         return before not in (None, session)
 
-    def counts(self, camera: str, session: str) -> bool:
+    def is_current(self, camera: str, session: str) -> bool:
         """Whether this is the camera's session now."""
         return self._current.get(camera) == session
