@@ -25,7 +25,7 @@ demo: $(READY)  ## Run the whole line on this machine, in about a minute
 
 test: $(READY)  ## Run all tests
 	@echo "== running the tests"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 faults: $(READY)  ## Break the line in every way we know, again and again
 	@echo "== running the fault suite in its long form"
