@@ -22,7 +22,7 @@ from producers.memory import collect_garbage_rarely, keep_freed_memory
 from producers.publisher import FramePublisher, PublisherSettings
 from worker.bench.child import PATIENCE_S, serve
 
-POLL_S = 0.001
+POLL_S = 0.01  # a camera that looks more often costs the line it loads more than the frames themselves
 Times = NDArray[np.int64]
 
 
