@@ -23,6 +23,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## Run the whole line on this machine, in about a minute
 	@$(BIN)/sightline demo
 
+# Three at a time, also on two cores: many of them wait for a process, a socket or a clock.
 test: $(READY)  ## Run all tests
 	@echo "== running the tests"
 	@$(BIN)/python -m pytest -n 3 --dist loadfile

@@ -8,7 +8,7 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -40,6 +41,15 @@ def parse_address(text: str) -> tuple[str, int]:
     if address is None or not 0 < int(address["port"]) < 65_536:
         raise SettingsError(f"{text} is no address for metrics: expected HOST:PORT, 127.0.0.1:9464 for example")
     return address["host"].strip("[]"), int(address["port"])
+
+
+def by_label(
+    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]
+) -> CounterMetricFamily | GaugeMetricFamily:
+    """A family of one label, with a sample for each of its values."""
+    for label, value in values.items():
+        family.add_metric((label,), value)
+    return family
 
 
 @contextmanager

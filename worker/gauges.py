@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from model.modes import gpu_memory_bytes
-from producers.metrics import parse_address, serve_metrics
+from producers.metrics import by_label, parse_address, serve_metrics
 from worker.health import Health
 from worker.observed import OTHER, Histogram, Observed
 from worker.pipeline import Pipeline
@@ -158,17 +158,11 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=(label,))
-    for key, value in values.items():
-        family.add_metric((key,), value)
-    return family
+    return by_label(GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=(label,)), values)
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=(label,))
-    for key, value in values.items():
-        family.add_metric((key,), value)
-    return family
+    return by_label(CounterMetricFamily(f"{PREFIX}_{name}", text, labels=(label,)), values)
 
 
 def worker_metrics(health: Health, settings: WorkerSettings) -> AbstractContextManager[None]:

@@ -22,7 +22,8 @@ from producers.memory import collect_garbage_rarely, keep_freed_memory
 from producers.publisher import FramePublisher, PublisherSettings
 from worker.bench.child import PATIENCE_S, serve
 
-POLL_S = 0.01  # a camera that looks more often costs the line it loads more than the frames themselves
+POLL_S = 0.001
+LOOKS_A_WINDOW = 8  # in the time that the line takes for so many frames: each look costs time that the line needs
 Times = NDArray[np.int64]
 
 
@@ -119,12 +120,15 @@ class Saturate:
 
     def captures(self, camera: Camera, /) -> Iterator[tuple[int, float | None]]:
         """See `Order`."""
-        ends = time.monotonic() + self.seconds
+        begins, sent = time.monotonic(), 0
+        ends = begins + self.seconds
         while (now := time.monotonic()) < ends:
             if camera.open < self.window:
+                sent += 1
                 yield int(now * 1e9), None
             else:
-                time.sleep(POLL_S)
+                frame_s = (now - begins) / max(1, sent)
+                time.sleep(min(ends - now, max(POLL_S, frame_s * self.window / LOOKS_A_WINDOW)))
 
 
 @dataclass(frozen=True)

@@ -19,47 +19,8 @@ UNNAMED = "unnamed"
 """A verdict names its recipe; an opinion need not, and the header may leave it to the worker."""
 
 
-class Judge:
-    """One bundle. One thread.
-
-    Args:
-        path: of the bundle.
-        device: `auto`, `cpu` or `cuda`.
-
-    Raises:
-        BundleError: it is damaged.
-        DataError: no such device here.
-    """
-
-    def __init__(self, path: Path, *, device: str) -> None:
-        self._bundle: Bundle = read_bundle(path).on(device)
-        self._engine = Engine.of(self._bundle, device=device)
-
-    def judge(self, capture: RecordedCapture) -> Opinion:
-        """What it says of a frame. Time is none of its business: nothing is late."""
-        manifest = self._bundle.manifest
-        try:
-            manifest.contract.check_size(*capture.header.shape[:2])
-            image = decode(capture.header, capture.payload)
-            manifest.contract.check(image)
-        except (BadFrame, ContractError):
-            return BAD
-        verdict = judge(
-            ReceivedFrame(capture.header, b"", capture.header.recipe or UNNAMED, received=0.0, wire_us=0),
-            self._engine.inspect([image])[0],
-            manifest.calibration,
-            model=self._bundle.label,
-            worker="",
-            late=False,
-            valid_until_us=None,
-            inspected_ns=0,
-            latency_us={},
-        )
-        return Opinion.of(verdict.to_json())
-
-
 def of_bundle(path: Path, frames: Iterable[RecordedCapture], *, device: str) -> dict[str, Opinion]:
-    """What a bundle says of frames, by their ids.
+    """What a bundle says of frames, by their ids. Time is none of its business: nothing is late.
 
     Args:
         path: of the bundle.
@@ -70,5 +31,28 @@ def of_bundle(path: Path, frames: Iterable[RecordedCapture], *, device: str) -> 
         BundleError: it is damaged.
         DataError: no such device here.
     """
-    judge = Judge(path, device=device)
-    return {str(capture.header.id): judge.judge(capture) for capture in frames}
+    bundle = read_bundle(path).on(device)
+    engine = Engine.of(bundle, device=device)
+    return {str(capture.header.id): _opinion(bundle, engine, capture) for capture in frames}
+
+
+def _opinion(bundle: Bundle, engine: Engine, capture: RecordedCapture) -> Opinion:
+    manifest = bundle.manifest
+    try:
+        manifest.contract.check_size(*capture.header.shape[:2])
+        image = decode(capture.header, capture.payload)
+        manifest.contract.check(image)
+    except (BadFrame, ContractError):
+        return BAD
+    verdict = judge(
+        ReceivedFrame(capture.header, b"", capture.header.recipe or UNNAMED, received=0.0, wire_us=0),
+        engine.inspect([image])[0],
+        manifest.calibration,
+        model=bundle.label,
+        worker="",
+        late=False,
+        valid_until_us=None,
+        inspected_ns=0,
+        latency_us={},
+    )
+    return Opinion.of(verdict.to_json())

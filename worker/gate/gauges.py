@@ -7,7 +7,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from producers.metrics import parse_address, serve_metrics
+from producers.metrics import by_label, parse_address, serve_metrics
 from worker.gate.deciding import Cause
 from worker.gate.health import GateHealth
 from worker.gate.reign import Reign
@@ -91,10 +91,7 @@ def _counter(name: str, text: str, value: int) -> Metric:
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=(label,))
-    for key, value in values.items():
-        family.add_metric((key,), value)
-    return family
+    return by_label(CounterMetricFamily(f"{PREFIX}_{name}", text, labels=(label,)), values)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
