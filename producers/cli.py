@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from producers.daemon import configure_logging
+from producers.keys_cli import key_path
 
 
 def camera(
@@ -64,6 +65,8 @@ def camera(
     key: Annotated[
         Path | None,
         typer.Option(
+            parser=key_path,
+            metavar="PATH",
             help="File of this camera's key pair (sightline keys new): encrypts, and lets in only who is listed.",
             envvar="SIGHTLINE_KEY",
         ),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import zmq
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from zmq.auth import load_certificate
 from zmq.utils import z85
 
@@ -43,23 +43,27 @@ def checked_key(text: str) -> str:
     raise ValueError(f"a public key is {KEY_CHARS} characters of Z85: {fault}")
 
 
-def key_file(path: Path) -> Path:
-    """A setting that names a key file. A key in its place is refused before anything prints it.
+def no_key(named: object) -> object:
+    """What is given as the path of a key file, unchanged. A key in its place is refused before anything prints it.
+
+    Args:
+        named: as a person wrote it: a `Path` has lost a slash that was doubled or stood last, as one key in fifty has,
+            and does not look like a key any more.
 
     Raises:
         ValueError: it is a key, not a file.
     """
     try:
-        checked_key(str(path))
+        checked_key(str(named))
     except ValueError:
-        return path
-    if path.exists():
-        return path  # a path may look like a key
+        return named
+    if Path(str(named)).exists():
+        return named  # a path may look like a key
     raise ValueError("expected the path of a key file, not a key: make one with `sightline keys new NAME`")
 
 
 PublicKey = Annotated[str, AfterValidator(checked_key)]
-KeyFile = Annotated[Path, AfterValidator(key_file)]
+KeyFile = Annotated[Path, BeforeValidator(no_key)]
 
 
 @dataclass(frozen=True)

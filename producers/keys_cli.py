@@ -21,6 +21,17 @@ DEFAULT_DIR = Path(typer.get_app_dir("sightline")) / "keys"
 Folder = Annotated[Path, typer.Option("--dir", help="Folder of the keys.")]
 
 
+def key_path(text: str) -> Path:
+    """The path of a key file, as an option names it. A key that is pasted there is refused, and not repeated."""
+    from producers.keys import no_key
+
+    try:
+        no_key(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return Path(text)
+
+
 def new(
     name: Annotated[str, typer.Argument(help="Whose key: a camera's, a worker's or a viewer's name.")],
     folder: Folder = DEFAULT_DIR,

@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from producers.keys_cli import key_path
+
 Show = Callable[[Sequence[dict[str, Any]]], object]
 TICK_MS = 100
 COLUMNS = ("camera", "state", "frames/s", "frames", "missed", "seq", "session", "picture", "age ms", "recipe", "part")
@@ -21,7 +23,10 @@ NUMBERS = ("frames/s", "frames", "missed", "seq", "age ms")
 
 def view(
     endpoints: Annotated[list[str], typer.Argument(metavar="ENDPOINT...", help="Live endpoints: tcp://HOST:PORT.")],
-    key: Annotated[Path | None, typer.Option(help="File of this viewer's key pair.", envvar="SIGHTLINE_KEY")] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(parser=key_path, metavar="PATH", help="File of this viewer's key pair.", envvar="SIGHTLINE_KEY"),
+    ] = None,
     server_key: Annotated[
         list[Path] | None, typer.Option(help="A camera's .pub file, for each endpoint in turn, if they have keys.")
     ] = None,

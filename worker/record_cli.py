@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from producers.daemon import ExitCode
+from producers.keys_cli import key_path
 
 
 def record(
@@ -29,7 +30,10 @@ def record(
         float | None, typer.Option(help="Files of this name together; the oldest are removed. By default no limit.")
     ] = None,
     compression: Annotated[str, typer.Option(help="none, lz4 or zstd.")] = "none",
-    key: Annotated[Path | None, typer.Option(help="File of this viewer's key pair.", envvar="SIGHTLINE_KEY")] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(parser=key_path, metavar="PATH", help="File of this viewer's key pair.", envvar="SIGHTLINE_KEY"),
+    ] = None,
     server_key: Annotated[
         list[Path] | None, typer.Option(help="A camera's .pub file, for each --live in turn, if they have keys.")
     ] = None,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from producers.keys_cli import key_path
+
 if TYPE_CHECKING:
     from producers.recording.folder import Recording
     from producers.recording.replay import Replay
@@ -29,7 +31,10 @@ def replay(
         "tcp://127.0.0.1:5565"
     ),
     live: Annotated[str, typer.Option(help="Endpoint that viewers dial.")] = "tcp://127.0.0.1:5566",
-    key: Annotated[Path | None, typer.Option(help="As of sightline camera.", envvar="SIGHTLINE_KEY")] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(parser=key_path, metavar="PATH", help="As of sightline camera.", envvar="SIGHTLINE_KEY"),
+    ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="As of sightline camera.")] = False,
     wait_s: Annotated[
         float, typer.Option(min=0, help="Wait so long at the beginning until each camera has a worker.")

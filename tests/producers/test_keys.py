@@ -124,8 +124,12 @@ class _Settings(BaseModel):
     server_key: PublicKey | None = None
 
 
-def test_a_secret_pasted_where_its_file_belongs_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    secret = new_pair(tmp_path, "w1").secret.get_secret_value()
+SECRETS = ("k" * 40, "k" * 39 + "/", "/" + "k" * 39, "k//" + "k" * 37, "./" + "k" * 38, "k/./" + "k" * 36)
+"""As a `Path` all but two of them are shorter than a key."""
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_pasted_where_its_file_belongs_is_refused_and_not_repeated(secret: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         _Settings.model_validate({"key": secret})
     assert secret not in refusal.value.errors()[0]["msg"]

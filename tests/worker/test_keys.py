@@ -32,6 +32,21 @@ def write_config(path: Path, *, endpoint: str, key: Path | None, server_key: str
     return path
 
 
+@pytest.mark.parametrize("command", ["view", "record", "replay", "camera"])
+def test_no_command_repeats_a_secret_that_was_pasted_for_its_file(command: str, tmp_path: Path) -> None:
+    arguments = {
+        "view": ["tcp://127.0.0.1:1"],
+        "record": ["--live", "tcp://127.0.0.1:1", "--out", str(tmp_path)],
+        "replay": [str(tmp_path)],
+        "camera": [str(tmp_path), "--camera", "cam1"],
+    }
+    for secret in ("k" * 40, "k" * 39 + "/", "k//" + "k" * 37):
+        done = sightline(command, *arguments[command], "--key", secret)
+        assert done.returncode == ExitCode.SETTINGS
+        assert "not a key" in " ".join(done.stderr.replace("│", " ").split())
+        assert "k" * 30 not in done.stdout + done.stderr
+
+
 def test_keys_new_makes_a_pair_once_and_shows_its_public_half_alone(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     done = sightline("keys", "new", "cam1", "--dir", str(folder))
