@@ -28,6 +28,5 @@ import os
 
 # Threads of GNU OpenMP, which torch brings, spin for each other: wherever a camera or Redis has one of the cores for a
 # moment, a batch takes up to seven times as long. Spinning for some ten microseconds costs next to nothing; with less,
-# threads that were asleep find themselves on one core, and batch 1 on an idle line takes twice as long. All measured on
-# two cores. The variable is read when torch is loaded: hence here.
+# they fall asleep between two layers. All measured on two cores. The variable is read when torch is loaded: hence here.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -4,7 +4,6 @@ A precision is chosen by itself only if, on the pictures that set the threshold,
 """
 
 import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -148,8 +147,3 @@ def gpu_memory_bytes() -> dict[str, int]:
 def dtype_of(precision: Precision) -> torch.dtype:
     """As torch names it."""
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
-
-
-def use_own_cpus() -> None:
-    """Lets torch run as many threads as this process has cores; it would count those it was pinned away from."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -247,7 +247,7 @@ class Retention:
         if not willing and any(w.takes(entry) and w.hello.name not in entry.refused_by for w in self.workers.values()):
             return None  # somebody who hasn't refused it will be free before long
         choice = willing or free
-        for peer in sorted(choice, key=lambda peer: choice[peer].sent - choice[peer].credit):
+        for peer in sorted(choice, key=lambda peer: (self._in_flight[peer], choice[peer].sent - choice[peer].credit)):
             if self._fits(peer, entry):
                 return peer
             crammed.add(peer)

@@ -92,7 +92,8 @@ class Intake:
     def judged(self, frames: list[FrameId]) -> None:
         """These frames' verdicts wait for Redis: their pixels may go, and others may come. Any thread."""
         self._answers.extend(("judged", frame, "") for frame in frames)
-        self._rouse()
+        if any(self._links[frame.camera].short for frame in frames):  # else whoever comes next brings the thread here
+            self._rouse()
 
     def stored(self, frames: list[FrameId]) -> None:
         """These frames' verdicts are in Redis. Any thread."""

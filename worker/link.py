@@ -240,9 +240,14 @@ class Link:
         if self.tie in (Tie.GREETING, Tie.GREETED):
             self.tie = Tie.DIALLING
 
+    @property
+    def short(self) -> bool:
+        """Whether more credit is to be granted once it can be: less than half of the camera's share is unused."""
+        return 2 * (self._granted - self._received) < self.share
+
     def _grant(self) -> None:
-        total = max(self._granted, self._received + self.share - len(self.unjudged))
-        if total > self._granted and self.send(Credit(total=total)):
+        total = self._received + self.share - len(self.unjudged)
+        if self.short and total > self._granted and self.send(Credit(total=total)):
             self._granted = total
 
     def _greet(self) -> bool:

@@ -16,6 +16,7 @@ import structlog
 
 from model.engine import Engine, Inspection, infer
 from model.images import Image
+from model.processors import kept_apart, start_pool
 from producers.frame import FrameId
 from worker.batcher import Batcher, ReceivedFrame
 from worker.concluding import Concluder, InferredBatch
@@ -56,6 +57,7 @@ class Pipeline:
         shelf: where newer recipes come from; None: there are none.
         shadow: told of every frame that was judged; None: nobody is.
         evidence: given the pictures of rejected parts; None: nobody is.
+        pool: ids of the threads that share a batch's arithmetic with the work loop, if they are known.
 
     Attributes:
         recipes: what frames are judged with that come from now on. Changed by the work loop alone, between two batches.
@@ -74,11 +76,13 @@ class Pipeline:
         shelf: Shelf | None = None,
         shadow: Shadow | None = None,
         evidence: Evidence | None = None,
+        pool: Sequence[int] = (),
     ) -> None:
         self.settings = settings
         self.recipes = recipes
         self.shelf, self.shadow, self.evidence = shelf, shadow, evidence
         self.sink = sink
+        self._pool = pool
         self.on_beat: Callable[[], None] = lambda: None
         self.observed = Observed(frozenset(recipes))
         self.drift = DriftWatches(settings.cameras, recipes)
@@ -123,6 +127,7 @@ class Pipeline:
         settings.key_pair()  # keys that are no good are told before anything is connected or loaded
         sink = ResultSink.of(settings)
         sink.sample_clock()
+        pool = start_pool()  # this thread's own: the work loop is to run in it, too
         needed = {camera.recipe for camera in settings.cameras.values()}
         recipes = load_recipes(
             settings.recipes, needed, device=settings.device, engine=settings.engine, max_batch=settings.max_batch
@@ -131,7 +136,16 @@ class Pipeline:
             settings.recipes, recipes, EngineBuilder(settings.device, settings.engine, max_batch=settings.max_batch)
         )
         shadow = Shadow.of(settings) if settings.shadow else None
-        return cls(settings, shelf.recipes, sink, shelf=shelf, shadow=shadow, evidence=Evidence.of(settings))
+        on_threads = any(recipe.runs_on_torch_threads for recipe in recipes.values())
+        return cls(
+            settings,
+            shelf.recipes,
+            sink,
+            shelf=shelf,
+            shadow=shadow,
+            evidence=Evidence.of(settings),
+            pool=pool if on_threads else (),
+        )
 
     def __enter__(self) -> "Pipeline":
         self.writer.start()
@@ -180,8 +194,9 @@ class Pipeline:
             StageFailed: a thread beside this one has ended.
         """
         try:
-            while not until():
-                self._turn()
+            with kept_apart(self._pool):
+                while not until():
+                    self._turn()
         except EngineBroken:
             self._leave(self._hand_back)
             raise

@@ -15,7 +15,7 @@ from model.engine import Engine
 from model.errors import BundleError
 from model.golden import check_golden
 from model.images import Image
-from model.modes import use_own_cpus
+from model.processors import use_own_cpus
 from producers.frame import RECIPE_NAME
 from worker.errors import RecipeMissing
 
@@ -45,6 +45,12 @@ class Recipe:
     single_s: float
     further_s: float
     stamp: Stamp = ()
+
+    @property
+    def runs_on_torch_threads(self) -> bool:
+        """Whether torch's own threads share its batches: neither a GPU nor another runtime's."""
+        mode = self.engine.trunk.mode
+        return mode.device == "cpu" and mode.runtime == "torch"
 
     def cost_s(self, frames: int) -> float:
         """Seconds for a batch, from the two sizes that were measured."""

@@ -98,7 +98,14 @@ def test_the_worker_with_more_credit_left_is_served_first() -> None:
     retention = kept(0, 1, 2, 3)
     join(retention, A, credit=1)
     join(retention, B, credit=3)
-    assert [peer for peer, _, _ in sent(retention)].count(B) == 3
+    assert [peer for peer, _, _ in sent(retention)] == [B, A, B, B]
+
+
+def test_the_worker_with_less_in_hand_is_served_first_though_it_has_less_credit_left() -> None:
+    retention = kept(0, 1)
+    join(retention, A, credit=2)
+    join(retention, B, credit=9)
+    assert [peer for peer, _, _ in sent(retention)] == [B, A]
 
 
 def test_a_worker_that_says_bye_gets_no_more_and_keeps_what_it_has() -> None:

@@ -285,6 +285,30 @@ def test_hello_says_who_and_credit_how_much(port: int, camera: FakeCamera) -> No
         assert credit.total == 6
 
 
+def test_credit_is_granted_anew_once_half_of_it_is_used(port: int, camera: FakeCamera) -> None:
+    with taking(port, credit=6) as taken:
+        camera.expect(Credit)
+        for seq in range(4):
+            camera.send_frame(seq)
+            taken.intake.stored([id_of(taken.next())])
+        credit = camera.expect(Credit)
+        assert isinstance(credit, Credit)
+        assert credit.total in (9, 10), "not before the fourth frame: until then three of six are left"
+
+
+def test_a_camera_that_has_no_credit_left_is_given_some_as_soon_as_a_verdict_waits_for_redis(
+    port: int, camera: FakeCamera
+) -> None:
+    with taking(port, credit=1) as taken:
+        camera.expect(Credit)
+        for seq in range(3):
+            camera.send_frame(seq)
+            taken.intake.judged([id_of(taken.next())])
+            credit = camera.expect(Credit)
+            assert isinstance(credit, Credit)
+            assert credit.total == seq + 2
+
+
 def test_an_unreadable_header_is_reported_by_its_number_and_costs_nothing_else(port: int, camera: FakeCamera) -> None:
     with taking(port) as taken:
         camera.expect(Credit)
