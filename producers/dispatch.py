@@ -103,7 +103,7 @@ class Dispatcher:
         """Waits for something to happen, at most one tick, and deals with it."""
         for socket, _ in self._poller.poll(TICK_MS):
             if socket is self._wake:
-                _empty(self._wake)
+                self._wake.recv()  # one is there; another would end the next turn's waiting at once
             elif socket is self._live.events:
                 self._live.hear()
             else:
@@ -238,11 +238,3 @@ def _gone(reason: GoneReason, tags: list[FrameTag]) -> Iterator[list[bytes]]:
     middle = len(tags) // 2
     yield from _gone(reason, tags[:middle])
     yield from _gone(reason, tags[middle:])
-
-
-def _empty(wake: "zmq.Socket[bytes]") -> None:
-    while True:
-        try:
-            wake.recv(zmq.NOBLOCK)
-        except zmq.Again:
-            return

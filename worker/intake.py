@@ -23,7 +23,7 @@ from worker.settings import CameraSettings
 
 log = structlog.get_logger("intake")
 
-TICK_MS = 20
+TICK_MS = 50
 
 
 class Intake:
@@ -160,10 +160,10 @@ class Intake:
 
     def _run(self) -> None:
         while not self._stop:
-            self._wait()
+            ready = self._wait()
             now = time.monotonic()
             for link in self._links.values():
-                if items := list(link.receive(now)):
+                if link.socket in ready and (items := list(link.receive(now))):
                     self._deliver(items)
             self._answer()
             self._offer()
@@ -176,23 +176,26 @@ class Intake:
 
     def _offer(self) -> None:
         settings = self._settings
-        if settings != self._offered:
+        if settings is not self._offered and settings != self._offered:
             self._offered = settings
             for link in self._links.values():
                 link.offer(settings)
 
-    def _wait(self) -> None:
+    def _wait(self) -> "set[zmq.Socket[Any]]":
+        """The publishers' sockets that something has come on."""
         sockets = [self._wake, *(link.socket for link in self._links.values())]
         if sockets != self._polled:  # a link that dials anew has another
             self._polled, self._poller = sockets, zmq.Poller()
             for socket in sockets:
                 self._poller.register(socket, zmq.POLLIN)
-        if any(socket is self._wake for socket, _ in self._poller.poll(TICK_MS)):
+        ready = {socket for socket, _ in self._poller.poll(TICK_MS)}
+        if self._wake in ready:
             try:
                 while True:
                     self._wake.recv(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                pass
+        return ready
 
     def _answer(self) -> None:
         """Hands each link what became of its frames."""

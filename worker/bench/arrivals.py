@@ -23,7 +23,7 @@ from producers.publisher import FramePublisher, PublisherSettings
 from worker.bench.child import PATIENCE_S, serve
 
 POLL_S = 0.001
-LOOKS_A_WINDOW = 8  # in the time that the line takes for so many frames: each look costs time that the line needs
+LOOKS_A_WINDOW = 4  # in the time that the line takes for so many frames: each look costs time that the line needs
 Times = NDArray[np.int64]
 
 
