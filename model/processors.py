@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -48,9 +48,14 @@ def kept_apart(pool: Sequence[int]) -> Iterator[None]:
         yield
         return
     for thread, processor in zip(threads, ours, strict=True):
-        os.sched_setaffinity(thread, {processor})
+        _bind(thread, [processor])
     try:
         yield
     finally:
         for thread in threads:
-            os.sched_setaffinity(thread, ours)
+            _bind(thread, ours)
+
+
+def _bind(thread: int, processors: Sequence[int]) -> None:
+    with suppress(OSError):  # it has ended, or a sandbox forbids it: a line that is slower is still a line
+        os.sched_setaffinity(thread, processors)

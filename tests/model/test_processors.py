@@ -54,3 +54,12 @@ def test_without_a_pool_nothing_is_bound() -> None:
     ours = sorted(os.sched_getaffinity(0))
     _, apart, _, _ = looks("()")
     assert apart == [ours] * len(ours)
+
+
+@linux
+def test_a_thread_of_the_pool_that_has_ended_keeps_nobody_from_judging() -> None:
+    ours = sorted(os.sched_getaffinity(0))
+    nobody = 2**22 + 1  # above the largest id that Linux gives
+    before, apart, after, _ = looks(f"[{nobody}] * {len(ours) - 1}")
+    assert before == after
+    assert apart[0] == ours[:1]
