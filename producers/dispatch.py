@@ -103,7 +103,7 @@ class Dispatcher:
         """Waits for something to happen, at most one tick, and deals with it."""
         for socket, _ in self._poller.poll(TICK_MS):
             if socket is self._wake:
-                self._wake.recv()  # one is there; another would end the next turn's waiting at once
+                self._wake.recv()  # if there is another, the next turn does not wait
             elif socket is self._live.events:
                 self._live.hear()
             else:

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -92,7 +93,7 @@ class Intake:
     def judged(self, frames: list[FrameId]) -> None:
         """These frames' verdicts wait for Redis: their pixels may go, and others may come. Any thread."""
         self._answers.extend(("judged", frame, "") for frame in frames)
-        if any(self._links[frame.camera].short for frame in frames):  # else whoever comes next brings the thread here
+        if any(self._links[frame.camera].short_of_credit for frame in frames):  # else the next frame is soon enough
             self._rouse()
 
     def stored(self, frames: list[FrameId]) -> None:
@@ -176,7 +177,7 @@ class Intake:
 
     def _offer(self) -> None:
         settings = self._settings
-        if settings is not self._offered and settings != self._offered:
+        if settings != self._offered:
             self._offered = settings
             for link in self._links.values():
                 link.offer(settings)
@@ -190,11 +191,9 @@ class Intake:
                 self._poller.register(socket, zmq.POLLIN)
         ready = {socket for socket, _ in self._poller.poll(TICK_MS)}
         if self._wake in ready:
-            try:
+            with suppress(zmq.Again):  # until there is none left
                 while True:
                     self._wake.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                pass
         return ready
 
     def _answer(self) -> None:

@@ -241,13 +241,16 @@ class Link:
             self.tie = Tie.DIALLING
 
     @property
-    def short(self) -> bool:
-        """Whether more credit is to be granted once it can be: less than half of the camera's share is unused."""
+    def short_of_credit(self) -> bool:
+        """Whether the publisher has less than half of its share left, so that more is granted once it can be.
+
+        Any thread.
+        """
         return 2 * (self._granted - self._received) < self.share
 
     def _grant(self) -> None:
         total = self._received + self.share - len(self.unjudged)
-        if self.short and total > self._granted and self.send(Credit(total=total)):
+        if self.short_of_credit and total > self._granted and self.send(Credit(total=total)):
             self._granted = total
 
     def _greet(self) -> bool:
