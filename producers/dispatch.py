@@ -1,5 +1,6 @@
 """The thread beside the camera: it owns the publisher's sockets and moves frames between them and `Retention`."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -37,7 +38,8 @@ from producers.states import PEERS, Answer, Heard
 
 log = structlog.get_logger("publisher")
 
-TICK_MS = 50
+TICK_S = 0.05  # between two looks at the clock, at least: each goes through all that is kept
+QUIET_S = 0.25  # at most: silent workers and overdue frames are a matter of seconds
 MESSAGES_A_TURN = 256
 GONE_A_MESSAGE = 256
 MAX_GONE_BYTES = 60_000  # a worker takes 64 KiB beside its largest frame; beyond that its socket would go deaf
@@ -82,7 +84,7 @@ class Dispatcher:
         self._poller = zmq.Poller()
         for socket in (work, wake, self._live.events):
             self._poller.register(socket, zmq.POLLIN)
-        self._next_tick = 0.0
+        self._last_tick = -QUIET_S
 
     def __enter__(self) -> "Dispatcher":
         return self
@@ -100,8 +102,9 @@ class Dispatcher:
         return sum(self.refusals.values())
 
     def turn(self) -> None:
-        """Waits for something to happen, at most one tick, and deals with it."""
-        for socket, _ in self._poller.poll(TICK_MS):
+        """Waits for something to happen or a budget to end, for `QUIET_S` at most, and deals with it."""
+        wait_s = self._next_tick() - time.monotonic()
+        for socket, _ in self._poller.poll(max(0, math.ceil(wait_s * 1000))):
             if socket is self._wake:
                 self._wake.recv()  # if there is another, the next turn does not wait
             elif socket is self._live.events:
@@ -109,12 +112,15 @@ class Dispatcher:
             else:
                 self._hear()
         now = time.monotonic()
-        if now >= self._next_tick:
-            self._next_tick = now + TICK_MS / 1000
+        if now >= self._next_tick():
+            self._last_tick = now
             for name in self.retention.tick(now):
                 log.warning("worker is silent, its frames go to others", camera=self.camera, worker=name)
             if self.give_up_waiting:
                 self.retention.give_up_waiting()
+
+    def _next_tick(self) -> float:
+        return max(self._last_tick + TICK_S, min(self._last_tick + QUIET_S, self.retention.next_deadline))
 
     def take(self, item: Taken) -> None:
         """Takes one captured frame into retention and shows it to viewers."""

@@ -1,5 +1,6 @@
 """What is kept of a frame until its verdict is stored, and what is known of a worker meanwhile."""
 
+import math
 from dataclasses import dataclass, field
 
 from producers.frame import Frame, FrameTag
@@ -17,7 +18,7 @@ class Entry:
     Attributes:
         tag: what outlives the pixels.
         frame: with its pixels, while they are kept.
-        deadline: monotonic seconds; None: no end.
+        deadline: monotonic seconds; infinite if it has no budget.
         state: see there.
         reason: why it was given up, if it was.
         peer: the worker that has it, or is asked for its verdict.
@@ -30,7 +31,7 @@ class Entry:
 
     tag: FrameTag
     frame: Frame | None
-    deadline: float | None
+    deadline: float = math.inf
     state: State = State.WAITING
     reason: GoneReason = "lost"
     peer: Peer | None = None

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -265,7 +266,9 @@ class FramePublisher:
         """Stops at once; a second call does nothing. What had no verdict is lost with its pixels: `drain` before."""
         if self._dispatcher.stop:
             return
-        self._dispatcher.stop = True  # within a tick the thread ends; whoever waits in `publish` is told
+        self._dispatcher.stop = True  # whoever waits in `publish` is told
+        with self._room:
+            self._rouse()
         self._thread.join()
         self._dismiss_doorkeeper()
         self._wake.close(linger=0)
@@ -307,12 +310,13 @@ class FramePublisher:
             self._inbox.append(item)
             self._inbox_bytes += size
             self._seq += 1  # only now: a seq is given out with its frame, so that there are no gaps
-        if unseen:
-            return
-        try:
+            if not unseen:
+                self._rouse()
+
+    def _rouse(self) -> None:
+        """Wakes the publisher's thread. Under the lock: a socket is for one thread at a time."""
+        with suppress(zmq.Again):  # the thread has wake-ups enough
             self._wake.send(b"", zmq.NOBLOCK)
-        except zmq.Again:
-            return  # the thread has wake-ups enough
 
     def _refuse_if_closed(self) -> None:
         if self._dispatcher.stop:

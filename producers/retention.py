@@ -12,6 +12,7 @@ happen to a frame in which state, and what is done then, is the table `FRAMES` o
 """
 
 import heapq
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -46,7 +47,11 @@ class Limits:
 
 
 class Retention:
-    """Keeps every frame until its verdict is stored, and decides which worker gets which next."""
+    """Keeps every frame until its verdict is stored, and decides which worker gets which next.
+
+    Attributes:
+        next_deadline: monotonic seconds; before it no waiting frame's budget ends.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -57,6 +62,7 @@ class Retention:
         self._out: dict[str, Entry] = {}  # SENT and REPORTED: what counts against a worker's bounds
         self._in_flight: Counter[Peer | None] = Counter()  # bytes of what is SENT, by worker
         self._superseded: deque[tuple[str, str]] = deque(maxlen=64)
+        self.next_deadline = math.inf
         self.room = Room(limits.frames, limits.pixel_bytes)
         words = ("captured", "inherited", "stored", "judged", "resent", "gone")
         self.counts: dict[str, int] = dict.fromkeys(words, 0)
@@ -67,21 +73,21 @@ class Retention:
     def keep(self, frame: Frame) -> None:
         """Takes in a captured frame."""
         budget = frame.tag.budget_ms
-        deadline = None if budget is None else frame.captured_mono + budget / 1000
+        deadline = math.inf if budget is None else frame.captured_mono + budget / 1000
         entry = self._enter(Entry(frame.tag, frame, deadline, size=len(frame.payload)))
-        heapq.heappush(self.waiting, (frame.tag.seq, entry.id))
+        self._await_worker(entry)
         self.room.take(entry)
         self.counts["captured"] += 1
 
     def keep_gone(self, tag: FrameTag, reason: GoneReason) -> None:
         """Takes in a frame that never had readable pixels."""
-        entry = self._enter(Entry(tag, None, None))
+        entry = self._enter(Entry(tag, None))
         self.counts["captured"] += 1
         self._give_up(entry, reason)
 
     def keep_lost(self, tag: FrameTag) -> None:
         """Takes in a frame of an earlier session of this camera, which was killed before the frame was finished."""
-        entry = self._enter(Entry(tag, None, None))
+        entry = self._enter(Entry(tag, None))
         self.counts["inherited"] += 1
         self._give_up(entry, "lost")
 
@@ -163,13 +169,16 @@ class Retention:
             if now - worker.last_heard > patience:
                 dead.append(worker.hello.name)
                 self.lose(peer)
+        self.next_deadline = math.inf
         for entry in list(self.entries.values()):
             if entry.state is State.JUDGED:  # no clock moves it, and while Redis is away there are thousands
                 continue
             if entry.peer is not None and now - entry.sent_at > self.limits.ack_timeout_s:
                 self._happen(entry, Event.OVERDUE)
-            elif entry.deadline is not None and now > entry.deadline:
+            elif now > entry.deadline:
                 self._happen(entry, Event.EXPIRED)
+            elif entry.state is State.WAITING:
+                self.next_deadline = min(self.next_deadline, entry.deadline)
         return dead
 
     def give_up_waiting(self) -> None:
@@ -340,9 +349,13 @@ class Retention:
         self.room.claim(entry)
         entry.attempt += 1
         entry.peer = None
+        self._await_worker(entry)
+        self.counts["resent"] += 1
+
+    def _await_worker(self, entry: Entry) -> None:
         self._place(entry, State.WAITING)
         heapq.heappush(self.waiting, (entry.tag.seq, entry.id))
-        self.counts["resent"] += 1
+        self.next_deadline = min(self.next_deadline, entry.deadline)
 
     def _give_up(self, entry: Entry, reason: GoneReason) -> None:
         self.room.free(entry)

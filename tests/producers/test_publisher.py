@@ -11,7 +11,7 @@ import pytest
 from producers.errors import BadFrame
 from producers.frame import decode
 from producers.protocol import Hello, Refused, Who
-from producers.publisher import FramePublisher
+from producers.publisher import FramePublisher, PublisherSettings
 from tests.producers.conftest import Dial, Publish
 from tests.producers.scripted_worker import wait_until
 
@@ -365,6 +365,14 @@ def test_a_frame_that_nobody_takes_in_time_ends_as_expired(publish: Publish, dia
     worker.hello()
     publisher.publish(PICTURE)
     assert worker.gone().reason == "expired"
+
+
+def test_an_idle_publisher_turns_a_few_times_a_second(publisher_settings: PublisherSettings) -> None:
+    """A camera's processor is for the camera."""
+    turns: list[float] = []
+    with FramePublisher(publisher_settings, each_turn=lambda: turns.append(time.monotonic())):
+        time.sleep(1)
+        assert 1 < len(turns) < 10
 
 
 def test_a_given_up_frame_is_told_again_until_its_verdict_is_stored(publish: Publish, dial: Dial) -> None:

@@ -1,5 +1,6 @@
 """`producers.retention` under whatever may happen, in whatever order, beside a model of what it promises."""
 
+import math
 from dataclasses import dataclass, field
 
 from hypothesis import settings
@@ -256,6 +257,11 @@ class RetentionMachine(RuleBasedStateMachine):
         held = [entry for entry in self.retention.entries.values() if entry.frame is not None]
         assert self.retention.room.frames == len(held)
         assert self.retention.room.bytes == sum(entry.payload_bytes for entry in held)
+
+    @invariant()
+    def no_budget_ends_unseen(self) -> None:
+        waiting = [entry for entry in self.retention.entries.values() if entry.state is State.WAITING]
+        assert self.retention.next_deadline <= min((entry.deadline for entry in waiting), default=math.inf)
 
     @invariant()
     def no_frame_is_tried_too_often(self) -> None:
