@@ -3,6 +3,7 @@
 Calibration, evaluation and the worker all score with this one, so that a threshold means the same everywhere.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -94,6 +95,10 @@ def infer(frames: Sequence[tuple[Engine, Image]]) -> list[Inspection]:
     """
     if len({engine.trunk for engine, _ in frames}) > 1:
         raise ValueError("a batch goes through one trunk: these engines have several")
+    parts = math.ceil(len(frames) / frames[0][0].trunk.at_once)
+    if parts > 1:
+        size = math.ceil(len(frames) / parts)
+        return [found for start in range(0, len(frames), size) for found in infer(frames[start : start + size])]
     together = sorted(range(len(frames)), key=lambda index: id(frames[index][0]))  # each head's rows are neighbours
     inspections: dict[int, Inspection] = {}
     with torch.inference_mode():

@@ -39,7 +39,7 @@ from producers.states import PEERS, Answer, Heard
 log = structlog.get_logger("publisher")
 
 TICK_S = 0.05  # between two looks at the clock, at least: each goes through all that is kept
-QUIET_S = 0.25  # at most: silent workers and overdue frames are a matter of seconds
+QUIET_S = 0.25  # at most: whoever watches this thread is to see that it turns
 MESSAGES_A_TURN = 256
 GONE_A_MESSAGE = 256
 MAX_GONE_BYTES = 60_000  # a worker takes 64 KiB beside its largest frame; beyond that its socket would go deaf
@@ -102,7 +102,7 @@ class Dispatcher:
         return sum(self.refusals.values())
 
     def turn(self) -> None:
-        """Waits for something to happen or a budget to end, for `QUIET_S` at most, and deals with it."""
+        """Waits for something to happen or for time to change something, for `QUIET_S` at most, and deals with it."""
         wait_s = self._next_tick() - time.monotonic()
         for socket, _ in self._poller.poll(max(0, math.ceil(wait_s * 1000))):
             if socket is self._wake:
@@ -120,7 +120,7 @@ class Dispatcher:
                 self.retention.give_up_waiting()
 
     def _next_tick(self) -> float:
-        return max(self._last_tick + TICK_S, min(self._last_tick + QUIET_S, self.retention.next_deadline))
+        return max(self._last_tick + TICK_S, min(self._last_tick + QUIET_S, self.retention.next_change))
 
     def take(self, item: Taken) -> None:
         """Takes one captured frame into retention and shows it to viewers."""

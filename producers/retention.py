@@ -50,7 +50,7 @@ class Retention:
     """Keeps every frame until its verdict is stored, and decides which worker gets which next.
 
     Attributes:
-        next_deadline: monotonic seconds; before it no waiting frame's budget ends.
+        next_change: monotonic seconds; before it `tick` finds nothing to do, unless something else happens.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -62,7 +62,7 @@ class Retention:
         self._out: dict[str, Entry] = {}  # SENT and REPORTED: what counts against a worker's bounds
         self._in_flight: Counter[Peer | None] = Counter()  # bytes of what is SENT, by worker
         self._superseded: deque[tuple[str, str]] = deque(maxlen=64)
-        self.next_deadline = math.inf
+        self.next_change = math.inf
         self.room = Room(limits.frames, limits.pixel_bytes)
         words = ("captured", "inherited", "stored", "judged", "resent", "gone")
         self.counts: dict[str, int] = dict.fromkeys(words, 0)
@@ -124,6 +124,7 @@ class Retention:
                 self._superseded.append((worker.hello.name, worker.hello.incarnation))
                 self.lose(other)
         self.workers[peer] = Worker(hello, now)
+        self._look_at(self._dead_at(self.workers[peer]))
 
     def is_superseded(self, hello: Hello) -> bool:
         """Whether a later start of a worker of this name has taken its place: then two of them share a name."""
@@ -164,22 +165,31 @@ class Retention:
     def tick(self, now: float) -> list[str]:
         """Buries silent workers, takes back overdue frames, ends spent budgets. Returns the names of the dead."""
         dead = []
+        self.next_change = math.inf
         for peer, worker in list(self.workers.items()):
-            patience = max(self.limits.heartbeat_s, 3 * worker.hello.longest_batch_ms / 1000)
-            if now - worker.last_heard > patience:
+            if now > self._dead_at(worker):
                 dead.append(worker.hello.name)
                 self.lose(peer)
-        self.next_deadline = math.inf
+            else:
+                self._look_at(self._dead_at(worker))
         for entry in list(self.entries.values()):
             if entry.state is State.JUDGED:  # no clock moves it, and while Redis is away there are thousands
                 continue
-            if entry.peer is not None and now - entry.sent_at > self.limits.ack_timeout_s:
+            if entry.peer is not None and now > entry.sent_at + self.limits.ack_timeout_s:
                 self._happen(entry, Event.OVERDUE)
             elif now > entry.deadline:
                 self._happen(entry, Event.EXPIRED)
+            if entry.peer is not None:
+                self._look_at(entry.sent_at + self.limits.ack_timeout_s)
             elif entry.state is State.WAITING:
-                self.next_deadline = min(self.next_deadline, entry.deadline)
+                self._look_at(entry.deadline)
         return dead
+
+    def _dead_at(self, worker: Worker) -> float:
+        return worker.last_heard + max(self.limits.heartbeat_s, 3 * worker.hello.longest_batch_ms / 1000)
+
+    def _look_at(self, when: float) -> None:
+        self.next_change = min(self.next_change, when)
 
     def give_up_waiting(self) -> None:
         """Gives up every frame that no worker has: nobody will come for it any more."""
@@ -304,6 +314,7 @@ class Retention:
         match act:
             case Act.SEND | Act.REPORT:
                 entry.peer, entry.sent_at = peer, now
+                self._look_at(now + self.limits.ack_timeout_s)
                 self._place(entry, State.SENT if act is Act.SEND else State.REPORTED)
             case Act.SPARE_PIXELS:
                 self.room.spare(entry)
@@ -355,7 +366,7 @@ class Retention:
     def _await_worker(self, entry: Entry) -> None:
         self._place(entry, State.WAITING)
         heapq.heappush(self.waiting, (entry.tag.seq, entry.id))
-        self.next_deadline = min(self.next_deadline, entry.deadline)
+        self._look_at(entry.deadline)
 
     def _give_up(self, entry: Entry, reason: GoneReason) -> None:
         self.room.free(entry)

@@ -5,6 +5,7 @@ threads answer through `done`, `busy` and `beat`.
 """
 
 import dataclasses
+import math
 import threading
 import time
 import uuid
@@ -24,7 +25,7 @@ from worker.settings import CameraSettings
 
 log = structlog.get_logger("intake")
 
-TICK_MS = 50
+TICK_S = 0.1  # between two looks at the clock; sooner if publishers are pinged more often
 
 
 class Intake:
@@ -189,7 +190,8 @@ class Intake:
             self._polled, self._poller = sockets, zmq.Poller()
             for socket in sockets:
                 self._poller.register(socket, zmq.POLLIN)
-        ready = {socket for socket, _ in self._poller.poll(TICK_MS)}
+        tick_s = min(TICK_S, self._settings.ping_s)
+        ready = {socket for socket, _ in self._poller.poll(math.ceil(1000 * tick_s))}
         if self._wake in ready:
             with suppress(zmq.Again):  # until there is none left
                 while True:

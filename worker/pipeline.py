@@ -268,10 +268,10 @@ class Pipeline:
                 self._batcher.add(frame)
 
     def _cost_s(self, frame: PreparedFrame, frames: int) -> float:
-        return self._pace.needs_s(frame.bundle.cost_s(frames), time.monotonic())
+        return self._pace.needs_s(frame.bundle.cost.seconds(frames), time.monotonic())
 
     def _longest_batch_s(self) -> float:
-        return max(recipe.cost_s(self.settings.max_batch) for recipe in self.recipes.values())
+        return max(recipe.cost.seconds(self.settings.max_batch) for recipe in self.recipes.values())
 
     # -- one batch ---------------------------------------------------------------------------------------------------
 
@@ -286,7 +286,8 @@ class Pipeline:
             return
         self._strikes.clear()
         inferred = time.monotonic()
-        self._pace.inferred(predicted_s=batch[0].bundle.cost_s(len(batch)), actual_s=inferred - taken, now=inferred)
+        predicted_s = batch[0].bundle.cost.seconds(len(batch))
+        self._pace.inferred(predicted_s=predicted_s, actual_s=inferred - taken, now=inferred)
         self._judge.put(InferredBatch(batch, inspections, taken, inferred))
 
     def _infer(self, frames: Sequence[PreparedFrame]) -> list[Inspection]:
@@ -338,7 +339,7 @@ class Pipeline:
         if bundle is None or not self._batcher.overloaded:
             return
         now = time.monotonic()
-        cost_s = self._pace.needs_s(bundle.cost_s(self.settings.max_batch), now)
+        cost_s = self._pace.needs_s(bundle.cost.seconds(self.settings.max_batch), now)
         if self._batcher.too_urgent(frame, cost_s, now):
             raise Unfit(Reason.EXPIRED, "too little of its budget was left, when there was too much to do")
 

@@ -2,8 +2,9 @@
 
 import os
 import re
+import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,9 +22,40 @@ from worker.errors import RecipeMissing
 
 log = structlog.get_logger("recipes")
 
+ROUNDS = 5
+LEAST_GAIN = 1.02  # in frames a second, for a larger batch: each frame waits for all of its batch
+
 Stamp = tuple[tuple[str, int, int, int], ...]
 """What a bundle's files look like from outside: path, inode, size and time of change of each. Another bundle, another
 stamp."""
+
+
+@dataclass(frozen=True)
+class BatchCost:
+    """What batches take.
+
+    Attributes:
+        single_s: seconds for a batch of one.
+        further_s: seconds for each frame more.
+        best: frames of which most get through in a second if so many go through at once. More is not always better: on
+            a CPU, what a layer hands to the next must fit its caches.
+    """
+
+    single_s: float
+    further_s: float
+    best: int
+
+    @classmethod
+    def of(cls, seconds: Mapping[int, float]) -> "BatchCost":
+        """From seconds by size of a batch, that of one among them. Of two sizes that are about as good, the smaller."""
+        rates = {size: size / max(took, 1e-9) for size, took in seconds.items()}
+        best = min(size for size, rate in rates.items() if rate >= max(rates.values()) / LEAST_GAIN)
+        further_s = (seconds[best] - seconds[1]) / (best - 1) if best > 1 else 0.0
+        return cls(seconds[1], max(0.0, further_s), best)
+
+    def seconds(self, frames: int) -> float:
+        """For a batch of so many."""
+        return self.single_s + (frames - 1) * self.further_s
 
 
 @dataclass(frozen=True)
@@ -34,16 +66,14 @@ class Recipe:
         label: of its bundle.
         manifest: likewise; its threshold is that of the engine's mode.
         engine: the network, on its device.
-        single_s: seconds for a batch of one, measured.
-        further_s: seconds for each frame more.
+        cost: of its batches, measured.
         stamp: of its bundle, from before it was read; empty if it lies nowhere.
     """
 
     label: str
     manifest: Manifest
     engine: Engine
-    single_s: float
-    further_s: float
+    cost: BatchCost
     stamp: Stamp = ()
 
     @property
@@ -51,10 +81,6 @@ class Recipe:
         """Whether torch's own threads share its batches: neither a GPU nor another runtime's."""
         mode = self.engine.trunk.mode
         return mode.device == "cpu" and mode.runtime == "torch"
-
-    def cost_s(self, frames: int) -> float:
-        """Seconds for a batch, from the two sizes that were measured."""
-        return self.single_s + (frames - 1) * self.further_s
 
     def costs_as_much_as(self, other: Engine, manifest: Manifest) -> bool:
         """Whether that engine has the very same work to do, only with other numbers."""
@@ -70,7 +96,7 @@ class EngineBuilder:
     Attributes:
         device: `auto`, `cpu` or `cuda`.
         engine: `auto`, `torch` or `openvino`.
-        max_batch: largest batch to warm.
+        max_batch: frames in a batch at most.
     """
 
     device: str
@@ -78,13 +104,13 @@ class EngineBuilder:
     max_batch: int
 
     def prepare(self, path: Path, beside: Iterable[Recipe] = (), *, before: Recipe | None = None) -> Recipe:
-        """Reads a bundle, tries it on its golden images, warms its engine.
+        """Reads a bundle, tries it on its golden images, warms and measures its engine.
 
         Args:
             path: of the bundle.
-            beside: recipes that are ready; a trunk that one of them runs is warm already.
-            before: the one whose place it takes on a running line. If it has the same work to do, its cost is believed:
-                what would be measured beside a busy line is the line.
+            beside: recipes that are ready. If one of them has the same work to do, its cost is believed.
+            before: the one whose place it takes on a running line. Likewise, and first: what would be measured beside a
+                busy line is the line.
 
         Raises:
             BundleError: it is damaged, or misjudges a golden image.
@@ -95,34 +121,36 @@ class EngineBuilder:
         chosen = bundle.on(self.device, self.engine)
         engine = Engine.of(chosen, device=self.device)
         golden = check_golden(path, chosen, engine)
-        if engine.trunk not in {recipe.engine.trunk for recipe in beside}:
-            self._warm(chosen.manifest, engine)
-        single, further = self._cost_s(chosen.manifest, engine, before)
-        self._tell(bundle, engine, golden, single=single, further=further)
-        return Recipe(bundle.label, chosen.manifest, engine, single, further, stamp)
+        ready = [before, *beside] if before else list(beside)
+        alike = next((recipe for recipe in ready if recipe.costs_as_much_as(engine, chosen.manifest)), None)
+        cost = alike.cost if alike else self._measure(chosen.manifest, engine)
+        engine.trunk.at_once = cost.best
+        if alike is None or engine.trunk is not alike.engine.trunk:
+            for frames in range(1, cost.best):  # no size is met for the first time on the line
+                engine.inspect([_picture(chosen.manifest)] * frames)
+        engine.inspect([_picture(chosen.manifest)] * cost.best)  # nor a head
+        self._tell(bundle, engine, golden, cost)
+        return Recipe(bundle.label, chosen.manifest, engine, cost, stamp)
 
-    def _warm(self, manifest: Manifest, engine: Engine) -> None:
-        for frames in range(1, self.max_batch + 1):  # no size is met for the first time on the line
-            engine.inspect([_picture(manifest)] * frames)
+    def _measure(self, manifest: Manifest, engine: Engine) -> BatchCost:
+        """All sizes in turns, so that a moment in which the machine has other things to do counts for all; medians."""
+        image, times = _picture(manifest), {size: list[float]() for size in sizes_of(self.max_batch)}
+        for _ in range(1 + ROUNDS):
+            for size, taken in times.items():
+                started = time.perf_counter()
+                engine.inspect([image] * size)
+                taken.append(time.perf_counter() - started)
+        return BatchCost.of({size: statistics.median(taken[1:]) for size, taken in times.items()})
 
-    def _cost_s(self, manifest: Manifest, engine: Engine, before: Recipe | None) -> tuple[float, float]:
-        """Seconds for a batch of one, and for each frame more."""
-        if before is not None and before.costs_as_much_as(engine, manifest):
-            engine.inspect([_picture(manifest)] * self.max_batch)  # its head has not run yet
-            return before.single_s, before.further_s
-        single = _measure(manifest, engine, 1)
-        largest = _measure(manifest, engine, self.max_batch) if self.max_batch > 1 else single
-        return single, max(0.0, (largest - single) / max(1, self.max_batch - 1))
-
-    def _tell(self, bundle: Bundle, engine: Engine, golden: int, *, single: float, further: float) -> None:
-        costs = {frames: single + (frames - 1) * further for frames in (1, self.max_batch)}
+    def _tell(self, bundle: Bundle, engine: Engine, golden: int, cost: BatchCost) -> None:
         log.info(
             "recipe is warm",
             model=bundle.label,
             device=str(engine.device),
             engine=bundle.choice(self.device, self.engine).why,
             golden_images=golden,
-            **{f"batch_{frames}_ms": round(seconds * 1000, 1) for frames, seconds in costs.items()},
+            batch=cost.best,
+            **{f"batch_{frames}_ms": round(cost.seconds(frames) * 1000, 1) for frames in (1, cost.best)},
         )
 
 
@@ -182,7 +210,7 @@ def load_recipes(
         needed: recipes that must be there.
         device: `auto`, `cpu` or `cuda`.
         engine: `auto`, `torch` or `openvino`.
-        max_batch: largest batch to warm.
+        max_batch: frames in a batch at most.
 
     Raises:
         RecipeMissing: a needed recipe has no bundle.
@@ -227,14 +255,9 @@ def _entry(name: str, found: os.stat_result) -> tuple[str, int, int, int]:
     return name, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _measure(manifest: Manifest, engine: Engine, frames: int) -> float:
-    """Median seconds of three batches, after one that warms."""
-    image, times = _picture(manifest), []
-    for _ in range(4):
-        started = time.perf_counter()
-        engine.inspect([image] * frames)
-        times.append(time.perf_counter() - started)
-    return sorted(times[1:])[1]
+def sizes_of(max_batch: int) -> tuple[int, ...]:
+    """Sizes of batches to measure: powers of two, and the largest."""
+    return tuple(sorted({2**power for power in range(max_batch.bit_length())} | {max_batch}))
 
 
 def _picture(manifest: Manifest) -> Image:

@@ -3,6 +3,7 @@
 import gc
 import math
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,24 @@ def test_engines_of_one_backbone_share_one_trunk_and_a_mixed_batch() -> None:
     mixed = infer([(engines[index % 3], image) for index, image in enumerate(images)])
     for index, (found, image) in enumerate(zip(mixed, images, strict=True)):
         assert_alike(found, engines[index % 3].inspect([image])[0])
+
+
+@pytest.mark.parametrize(("count", "parts"), [(3, [3]), (4, [2, 2]), (7, [3, 3, 1]), (8, [3, 3, 2])])
+def test_a_batch_goes_through_in_parts_no_larger_than_its_trunk_is_fastest_with(count: int, parts: list[int]) -> None:
+    engines = [Engine(small_network(seed=3), PREPROCESSING, device="cpu") for _ in range(2)]
+    trunk, sizes = engines[0].trunk, []
+    run, trunk.at_once = trunk.run, 3
+
+    def counted(pixels: torch.Tensor) -> Sequence[torch.Tensor]:
+        sizes.append(len(pixels))
+        return run(pixels)
+
+    trunk.run = counted
+    images = plates(count)
+    found = infer([(engines[index % 2], image) for index, image in enumerate(images)])
+    assert sizes == parts
+    for inspection, image in zip(found, images, strict=True):
+        assert_alike(inspection, engines[0].inspect([image])[0])
 
 
 def test_other_weights_are_another_trunk_and_never_in_one_batch(engine: Engine) -> None:

@@ -259,9 +259,13 @@ class RetentionMachine(RuleBasedStateMachine):
         assert self.retention.room.bytes == sum(entry.payload_bytes for entry in held)
 
     @invariant()
-    def no_budget_ends_unseen(self) -> None:
-        waiting = [entry for entry in self.retention.entries.values() if entry.state is State.WAITING]
-        assert self.retention.next_deadline <= min((entry.deadline for entry in waiting), default=math.inf)
+    def time_changes_nothing_before_it_is_looked_at(self) -> None:
+        entries = self.retention.entries.values()
+        times = [entry.deadline for entry in entries if entry.state is State.WAITING]
+        out = [entry for entry in entries if entry.state in (State.SENT, State.REPORTED)]
+        times += [entry.sent_at + LIMITS.ack_timeout_s for entry in out]
+        times += [worker.last_heard + LIMITS.heartbeat_s for worker in self.retention.workers.values()]
+        assert self.retention.next_change <= min(times, default=math.inf)
 
     @invariant()
     def no_frame_is_tried_too_often(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from worker.bench.arrivals import Captured
 from worker.bench.harvest import Entry, Harvest, Ledger, outcome, percentile
-from worker.bench.load import sizes_of, steady_fps
+from worker.bench.load import steady_fps
 from worker.bench.soak import Sample, grown
 from worker.bench.usage import cpu_by_thread, open_descriptors
 from worker.errors import WorkerError
@@ -116,12 +116,6 @@ def test_the_saturated_rate_is_whole_batches_over_the_time_between_them() -> Non
 def test_too_few_verdicts_give_no_rate() -> None:
     with pytest.raises(WorkerError, match="more seconds"):
         steady_fps([captured(0, 1_000)], [entry(0, 500), entry(1, 500)])
-
-
-def test_sizes_of_a_batch_are_powers_of_two_and_the_largest() -> None:
-    assert sizes_of(1) == (1,)
-    assert sizes_of(8) == (1, 2, 4, 8)
-    assert sizes_of(12) == (1, 2, 4, 8, 12)
 
 
 # -- what grows ------------------------------------------------------------------------------------------------------

@@ -174,13 +174,13 @@ def test_a_bundle_of_the_same_kind_takes_over_the_measured_cost(folder: Path, sp
     look_twice(shelf)
     after = shelf.recipes["part"]
     assert after.label != before.label
-    assert (after.single_s, after.further_s) == (before.single_s, before.further_s)
+    assert after.cost is before.cost
 
 
 def test_a_worker_may_take_frames_one_at_a_time(folder: Path) -> None:
     recipe = load_recipes(folder, (), device="cpu", engine="torch", max_batch=1)["part"]
-    assert recipe.further_s == 0
-    assert recipe.cost_s(1) == recipe.single_s > 0
+    assert (recipe.cost.best, recipe.cost.further_s) == (1, 0)
+    assert recipe.cost.seconds(1) > 0
 
 
 def test_the_engine_and_the_trunk_of_a_bundle_that_is_exchanged_are_freed(folder: Path, spare: Path) -> None:

@@ -20,6 +20,7 @@ from worker.bench.report import Cost, Idle, LineBench, Load, Spent
 from worker.bench.usage import Usage, cpu_by_thread
 from worker.errors import WorkerError
 from worker.gauges import INFER_CPU
+from worker.recipes import sizes_of
 
 PAIRS = 3  # of the engine alone and the saturated line, each for a third of a load's time, or
 LEAST_BATCHES = 10
@@ -215,11 +216,6 @@ def engine_alone(plant: Plant) -> dict[int, float]:
 def budget_of(batch_s: Mapping[int, float]) -> float:
     """A frame's, milliseconds, if nobody names one: four of the largest batches."""
     return max(LEAST_BUDGET_MS, round(BUDGET_BATCHES * max(batch_s.values()) * 1000))
-
-
-def sizes_of(max_batch: int) -> tuple[int, ...]:
-    """Sizes of a batch that are measured: 1, 2, 4... and the largest."""
-    return tuple(sorted({2**power for power in range(max_batch.bit_length())} | {max_batch}))
 
 
 def steady_fps(captured: Sequence[Captured], entries: Sequence[Entry]) -> float:

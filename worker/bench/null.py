@@ -25,7 +25,7 @@ from worker.errors import WorkerError
 from worker.evidence import Evidence
 from worker.pipeline import Infer, Pipeline
 from worker.preparing import PreparedFrame
-from worker.recipes import Recipe
+from worker.recipes import BatchCost, Recipe
 from worker.settings import WorkerSettings
 from worker.sink import ResultSink
 
@@ -77,7 +77,7 @@ def null_recipe() -> Recipe:
         provenance={},
         weights_sha256="",
     )
-    return Recipe("null engine, no network", manifest, NullEngine(), single_s=0.0, further_s=0.0)
+    return Recipe("null engine, no network", manifest, NullEngine(), BatchCost(0.0, 0.0, best=1))
 
 
 class NullPipeline(Pipeline):
