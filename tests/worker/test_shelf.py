@@ -177,6 +177,15 @@ def test_a_bundle_of_the_same_kind_takes_over_the_measured_cost(folder: Path, sp
     assert after.cost is before.cost
 
 
+def test_of_bundles_with_the_same_work_to_do_one_is_measured(folder: Path, spare: Path) -> None:
+    put_in_place(with_another_trunk(folder / "part", spare / "new"), folder / "lid")
+    recipes = load_recipes(folder, (), device="cpu", engine="torch", max_batch=2)
+    lid, part = recipes["lid"], recipes["part"]
+    assert lid.engine.trunk is not part.engine.trunk
+    assert lid.cost is part.cost
+    assert lid.engine.trunk.at_once == part.engine.trunk.at_once == part.cost.best
+
+
 def test_a_worker_may_take_frames_one_at_a_time(folder: Path) -> None:
     recipe = load_recipes(folder, (), device="cpu", engine="torch", max_batch=1)["part"]
     assert (recipe.cost.best, recipe.cost.further_s) == (1, 0)
