@@ -14,7 +14,7 @@ In the order of the flow:
 - `training`, `making`  all of these, to a network, to a bundle
 - `bundle`              everything to judge one recipe, in one directory
 - `threshold`           a bundle's threshold anew
-- `engine`              pictures -> anomaly maps and scores
+- `engine`, `parts`     pictures -> anomaly maps and scores; how many at once
 - `anomaly_map`         what a map says: regions, the smooth full-resolution picture (no torch)
 - `metrics`, `evaluation`, `report`   how well a bundle tells good from bad
 - `challenge`, `repeatability`        whether it still does, on parts one knows

@@ -20,6 +20,7 @@ from model.features import Progress
 from model.fusion import Trunk, fuse_head
 from model.images import Image
 from model.modes import EXACT, Mode, dtype_of
+from model.parts import batch_seconds, fastest
 from model.preprocessing import Preprocessing, as_tensor
 from model.simplenet import SimpleNet, anomaly_map
 
@@ -79,7 +80,8 @@ class Benchmark:
         operations: of one frame, additions and multiplications, in the fused network; `literal` in the plain one.
         roof: operations a second of stated shapes in the engine's precision.
         cases: every way to compute.
-        stages: of one frame in the engine at the asked-for batch, milliseconds.
+        stages: of one frame in the engine, as many at once as are fastest, milliseconds.
+        at_once: how many those are, of the asked-for batch at most.
     """
 
     ratio: float
@@ -90,6 +92,7 @@ class Benchmark:
     roof: dict[str, float]
     cases: list[Case]
     stages: dict[str, float]
+    at_once: int
 
     def to_json(self) -> dict[str, object]:
         """For machines."""
@@ -124,6 +127,8 @@ def bench_model(
     engine = Engine(network, preprocessing, device=device, mode=mode)
     exact = engine if mode in EXACT.values() else Engine(network, preprocessing, device=device)
     images = noise(size, batch)
+    for one in {exact, engine}:
+        one.trunk.at_once = fastest(batch_seconds(one, images[0], batch))
     literal = Literal(network).to(engine.device)
     pixels = torch.stack([preprocessing(image) for image in images]).to(engine.device)
     last = pixels.contiguous(memory_format=torch.channels_last)
@@ -137,7 +142,7 @@ def bench_model(
         found, times = in_turns(cases, rounds, progress)
         roof = _roof(mode, engine.device, batch)
         operations = {"engine": _operations(network, size), "literal": _counted(lambda: literal(pixels[:1]))}
-        stages = _stages(engine, images, rounds)
+        stages = _stages(engine, images[: engine.trunk.at_once], rounds)
     engine_s = times[f"engine, {mode}", batch]
     return Benchmark(
         ratio=times["literal", batch] / engine_s,
@@ -148,6 +153,7 @@ def bench_model(
         roof=roof,
         cases=found,
         stages=stages,
+        at_once=engine.trunk.at_once,
     )
 
 

@@ -2,8 +2,6 @@
 
 import os
 import re
-import statistics
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,14 +14,12 @@ from model.engine import Engine
 from model.errors import BundleError
 from model.golden import check_golden
 from model.images import Image
+from model.parts import batch_seconds, fastest
 from model.processors import use_own_cpus
 from producers.frame import RECIPE_NAME
 from worker.errors import RecipeMissing
 
 log = structlog.get_logger("recipes")
-
-ROUNDS = 5
-LEAST_GAIN = 1.02  # in frames a second, for a larger batch: each frame waits for all of its batch
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 """What a bundle's files look like from outside: path, inode, size and time of change of each. Another bundle, another
@@ -37,8 +33,7 @@ class BatchCost:
     Attributes:
         single_s: seconds for a batch of one.
         further_s: seconds for each frame more.
-        best: frames of which most get through in a second if so many go through at once. More is not always better: on
-            a CPU, what a layer hands to the next must fit its caches.
+        best: frames that go through the network at once, of a larger batch too.
     """
 
     single_s: float
@@ -47,9 +42,8 @@ class BatchCost:
 
     @classmethod
     def of(cls, seconds: Mapping[int, float]) -> "BatchCost":
-        """From seconds by size of a batch, that of one among them. Of two sizes that are about as good, the smaller."""
-        rates = {size: size / max(took, 1e-9) for size, took in seconds.items()}
-        best = min(size for size, rate in rates.items() if rate >= max(rates.values()) / LEAST_GAIN)
+        """From seconds by size of a batch, that of one among them."""
+        best = fastest(seconds)
         further_s = (seconds[best] - seconds[1]) / (best - 1) if best > 1 else 0.0
         return cls(seconds[1], max(0.0, further_s), best)
 
@@ -123,24 +117,15 @@ class EngineBuilder:
         golden = check_golden(path, chosen, engine)
         ready = [before, *beside] if before else list(beside)
         alike = next((recipe for recipe in ready if recipe.costs_as_much_as(engine, chosen.manifest)), None)
-        cost = alike.cost if alike else self._measure(chosen.manifest, engine)
+        picture = _picture(chosen.manifest)
+        cost = alike.cost if alike else BatchCost.of(batch_seconds(engine, picture, self.max_batch))
         engine.trunk.at_once = cost.best
         if alike is None or engine.trunk is not alike.engine.trunk:
             for frames in range(1, cost.best):  # no size is met for the first time on the line
-                engine.inspect([_picture(chosen.manifest)] * frames)
-        engine.inspect([_picture(chosen.manifest)] * cost.best)  # nor a head
+                engine.inspect([picture] * frames)
+        engine.inspect([picture] * cost.best)  # nor a head
         self._tell(bundle, engine, golden, cost)
         return Recipe(bundle.label, chosen.manifest, engine, cost, stamp)
-
-    def _measure(self, manifest: Manifest, engine: Engine) -> BatchCost:
-        """All sizes in turns, so that a moment in which the machine has other things to do counts for all; medians."""
-        image, times = _picture(manifest), {size: list[float]() for size in sizes_of(self.max_batch)}
-        for _ in range(1 + ROUNDS):
-            for size, taken in times.items():
-                started = time.perf_counter()
-                engine.inspect([image] * size)
-                taken.append(time.perf_counter() - started)
-        return BatchCost.of({size: statistics.median(taken[1:]) for size, taken in times.items()})
 
     def _tell(self, bundle: Bundle, engine: Engine, golden: int, cost: BatchCost) -> None:
         log.info(
@@ -253,11 +238,6 @@ def stamp_of(path: Path) -> Stamp:
 
 def _entry(name: str, found: os.stat_result) -> tuple[str, int, int, int]:
     return name, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def sizes_of(max_batch: int) -> tuple[int, ...]:
-    """Sizes of batches to measure: powers of two, and the largest."""
-    return tuple(sorted({2**power for power in range(max_batch.bit_length())} | {max_batch}))
 
 
 def _picture(manifest: Manifest) -> Image:

@@ -49,7 +49,7 @@ def model(
     if as_json:
         print(json.dumps(found.to_json()))
     else:
-        _show(found, batch)
+        _show(found)
     return 0
 
 
@@ -128,7 +128,7 @@ def _show_peers(found: "Comparison") -> None:
     )
 
 
-def _show(found: "Benchmark", batch: int) -> None:
+def _show(found: "Benchmark") -> None:
     console = Console()
     cases = Table(title=f"one frame, {found.machine}")
     for column in ("", "batch", "ms", "images/s", "peak MiB"):
@@ -137,7 +137,7 @@ def _show(found: "Benchmark", batch: int) -> None:
         peak = "-" if case.peak_mib is None else f"{case.peak_mib:.0f}"
         cases.add_row(case.name, str(case.batch), f"{case.ms:.2f}", f"{case.images_per_s:.1f}", peak)
     console.print(cases)
-    stages = Table(title=f"the engine's stages, batch {batch}")
+    stages = Table(title=f"the engine's stages, {found.at_once} at once, which is fastest")
     stages.add_column("")
     stages.add_column("ms a frame", justify="right")
     for name, ms in found.stages.items():

@@ -16,7 +16,7 @@ from model.engine import infer
 from model.images import Image
 from tests.worker.bundles import add_golden, damage, label_of, put_in_place, remade, with_another_trunk
 from tests.worker.processes import eventually
-from worker.recipes import EngineBuilder, load_recipes
+from worker.recipes import BatchCost, EngineBuilder, load_recipes
 from worker.shelf import RecipeStatus, Shelf
 
 BUILDER = EngineBuilder("cpu", "torch", max_batch=2)
@@ -184,6 +184,18 @@ def test_of_bundles_with_the_same_work_to_do_one_is_measured(folder: Path, spare
     assert lid.engine.trunk is not part.engine.trunk
     assert lid.cost is part.cost
     assert lid.engine.trunk.at_once == part.engine.trunk.at_once == part.cost.best
+
+
+def test_a_cost_is_right_for_one_frame_and_for_as_many_as_go_through_at_once() -> None:
+    cost = BatchCost.of({1: 0.0135, 2: 0.0242, 4: 0.0467, 8: 0.1})
+    assert cost.seconds(1) == pytest.approx(0.0135)
+    assert cost.seconds(4) == pytest.approx(0.0467)
+
+
+def test_a_larger_batch_never_counts_as_quicker_than_a_smaller_one() -> None:
+    """Measured on a machine that had something else to do at first."""
+    cost = BatchCost.of({1: 0.02, 2: 0.015, 4: 0.016})
+    assert cost.seconds(4) >= cost.seconds(1)
 
 
 def test_a_worker_may_take_frames_one_at_a_time(folder: Path) -> None:

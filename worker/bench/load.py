@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from model.parts import sizes_of
 from worker.bench.alone import Alone, EverySize, Steady
 from worker.bench.arrivals import Captured, OneByOne, Poisson, Saturate
 from worker.bench.child import PATIENCE_S
@@ -20,7 +21,6 @@ from worker.bench.report import Cost, Idle, LineBench, Load, Spent
 from worker.bench.usage import Usage, cpu_by_thread
 from worker.errors import WorkerError
 from worker.gauges import INFER_CPU
-from worker.recipes import sizes_of
 
 PAIRS = 3  # of the engine alone and the saturated line, each for a third of a load's time, or
 LEAST_BATCHES = 10
