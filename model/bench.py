@@ -128,7 +128,7 @@ def bench_model(
     exact = engine if mode in EXACT.values() else Engine(network, preprocessing, device=device)
     images = noise(size, batch)
     for one in {exact, engine}:
-        one.trunk.at_once = fastest(batch_seconds(one, images[0], batch))
+        one.at_once = fastest(batch_seconds(one, images[0], batch))
     literal = Literal(network).to(engine.device)
     pixels = torch.stack([preprocessing(image) for image in images]).to(engine.device)
     last = pixels.contiguous(memory_format=torch.channels_last)
@@ -142,7 +142,7 @@ def bench_model(
         found, times = in_turns(cases, rounds, progress)
         roof = _roof(mode, engine.device, batch)
         operations = {"engine": _operations(network, size), "literal": _counted(lambda: literal(pixels[:1]))}
-        stages = _stages(engine, images[: engine.trunk.at_once], rounds)
+        stages = _stages(engine, images[: engine.at_once], rounds)
     engine_s = times[f"engine, {mode}", batch]
     return Benchmark(
         ratio=times["literal", batch] / engine_s,
@@ -153,7 +153,7 @@ def bench_model(
         roof=roof,
         cases=found,
         stages=stages,
-        at_once=engine.trunk.at_once,
+        at_once=engine.at_once,
     )
 
 

@@ -4,6 +4,7 @@ Calibration, evaluation and the worker all score with this one, so that a thresh
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -50,6 +51,10 @@ class Engine:
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         mode: how to compute; by default in float32.
 
+    Attributes:
+        at_once: frames that go through together at most; a larger batch goes through in parts. Whoever has measured
+            what is fastest here (`model.parts`) sets it.
+
     Raises:
         DataError: this machine has no such device.
     """
@@ -69,6 +74,7 @@ class Engine:
         backbone, size = network.extractor.backbone, preprocessing.crop
         self.trunk = shared_trunk(backbone, preprocessing.std, size, mode or EXACT[self.device.type], self.device)
         self.head = self.trunk.head_of(network)
+        self.at_once = sys.maxsize
 
     @classmethod
     def of(cls, bundle: Bundle, *, device: str = "auto") -> "Engine":
@@ -95,7 +101,7 @@ def infer(frames: Sequence[tuple[Engine, Image]]) -> list[Inspection]:
     """
     if len({engine.trunk for engine, _ in frames}) > 1:
         raise ValueError("a batch goes through one trunk: these engines have several")
-    parts = math.ceil(len(frames) / frames[0][0].trunk.at_once)
+    parts = math.ceil(len(frames) / min(engine.at_once for engine, _ in frames))
     if parts > 1:
         size = math.ceil(len(frames) / parts)
         return [found for start in range(0, len(frames), size) for found in infer(frames[start : start + size])]

@@ -1,7 +1,6 @@
 """One trunk in memory for all bundles that have the same backbone, ready to compute in one mode on one device."""
 
 import hashlib
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,15 +24,10 @@ class SharedTrunk:
     """A fused trunk for inputs of one size. Frames whose engines hold the same one may share a batch.
 
     Several threads may run it at once: a new engine is warmed on it while the line judges with it.
-
-    Attributes:
-        at_once: frames at most that go through together; a larger batch goes through in parts. Whoever has measured
-            which size is fastest here sets it.
     """
 
     def __init__(self, run: Run, mode: Mode, device: torch.device, size: tuple[int, int]) -> None:
         self.run, self.mode, self.device, self.size = run, mode, device, size
-        self.at_once = sys.maxsize
 
     def head_of(self, network: SimpleNet) -> FusedHead | UnfusedHead:
         """The fused head of a network with this backbone, in this trunk's mode. Holds copies only."""

@@ -119,7 +119,7 @@ class EngineBuilder:
         alike = next((recipe for recipe in ready if recipe.costs_as_much_as(engine, chosen.manifest)), None)
         picture = _picture(chosen.manifest)
         cost = alike.cost if alike else BatchCost.of(batch_seconds(engine, picture, self.max_batch))
-        engine.trunk.at_once = cost.best
+        engine.at_once = cost.best
         if alike is None or engine.trunk is not alike.engine.trunk:
             for frames in range(1, cost.best):  # no size is met for the first time on the line
                 engine.inspect([picture] * frames)

@@ -183,7 +183,7 @@ def test_of_bundles_with_the_same_work_to_do_one_is_measured(folder: Path, spare
     lid, part = recipes["lid"], recipes["part"]
     assert lid.engine.trunk is not part.engine.trunk
     assert lid.cost is part.cost
-    assert lid.engine.trunk.at_once == part.engine.trunk.at_once == part.cost.best
+    assert lid.engine.at_once == part.engine.at_once == part.cost.best
 
 
 def test_a_cost_is_right_for_one_frame_and_for_as_many_as_go_through_at_once() -> None:
