@@ -55,7 +55,7 @@ class Case:
 
     Attributes:
         name: what was run.
-        batch: frames at once.
+        batch: frames that it was handed at once.
         ms: median of a frame, milliseconds.
         images_per_s: 1000 / ms.
         peak_mib: highest resident memory of the process while it ran; None where the system does not tell.
@@ -115,7 +115,7 @@ def bench_model(
 
     Args:
         backbone: one of `BACKBONES`.
-        batch: frames at once.
+        batch: frames that each way to compute is handed at once.
         mode: of the engine.
         device: `cpu`, `cuda` or `cuda:1`.
         size: of the square network input and of the frames, pixels.
@@ -177,7 +177,7 @@ def in_turns(
     """Measures ways to compute by turns, so that a noisy machine is noisy for all of them.
 
     Args:
-        runs: by name and frames at once.
+        runs: by name and frames that it is handed at once.
         rounds: of which the median is taken; `WARM` more go before.
         progress: told after each round.
 

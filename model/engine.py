@@ -83,12 +83,12 @@ class Engine:
         return cls(bundle.network, manifest.preprocessing, manifest.scoring, device=device, mode=bundle.mode)
 
     def inspect(self, images: Sequence[Image]) -> list[Inspection]:
-        """Scores pictures, `(H, W)` grey or `(H, W, 3)` RGB, as one batch."""
+        """Scores pictures, `(H, W)` grey or `(H, W, 3)` RGB, `at_once` of them at once."""
         return infer([(self, image) for image in images])
 
 
 def infer(frames: Sequence[tuple[Engine, Image]]) -> list[Inspection]:
-    """Scores one batch, perhaps of several recipes: one pass through the trunk, then each engine's own head.
+    """Scores one batch, perhaps of several recipes: through the trunk they share, then each engine's own head.
 
     Args:
         frames: pictures, `(H, W)` grey or `(H, W, 3)` RGB, each with its engine. All engines share one trunk.

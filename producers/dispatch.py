@@ -116,8 +116,8 @@ class Dispatcher:
             self._last_tick = now
             for name in self.retention.tick(now):
                 log.warning("worker is silent, its frames go to others", camera=self.camera, worker=name)
-            if self.give_up_waiting:
-                self.retention.give_up_waiting()
+        if self.give_up_waiting:
+            self.retention.give_up_waiting()
 
     def _next_tick(self) -> float:
         return max(self._last_tick + TICK_S, min(self._last_tick + QUIET_S, self.retention.next_change))
@@ -171,6 +171,7 @@ class Dispatcher:
                 name = self.retention.workers[peer].hello.name
                 log.warning("worker can't be reached", camera=self.camera, worker=name, error=str(error))
                 self.retention.lose(peer)
+                self._last_tick = -QUIET_S  # what it had is due to others: the next turn does not wait
 
     def _hear(self) -> None:
         for _ in range(MESSAGES_A_TURN):  # a peer that floods the socket must not stop the line

@@ -23,7 +23,7 @@ from producers.retention import Retention
 
 log = structlog.get_logger("journal")
 
-LOOK_S = 0.1  # how far `lowest` is behind on a busy line: that much more is sent again, and dropped as a duplicate
+LOOK_S = 0.1  # at least; `lowest` is as far behind: that much more is sent again, and dropped as a duplicate
 EARLIER_AT_ONCE = 500  # lost frames on their way at a time: a long list must not hold up the frames of today
 
 

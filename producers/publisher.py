@@ -254,6 +254,8 @@ class FramePublisher:
                 break
             self._dispatcher.give_up_waiting |= now - since > timeout_s / 2
             with self._room:
+                if self._dispatcher.give_up_waiting:
+                    self._rouse()
                 self._room.wait(0.05)
         self._dispatcher.give_up_waiting = False  # what is published from here on waits for workers again
         return left

@@ -50,7 +50,7 @@ class Retention:
     """Keeps every frame until its verdict is stored, and decides which worker gets which next.
 
     Attributes:
-        next_change: monotonic seconds; before it `tick` finds nothing to do, unless something else happens.
+        next_change: monotonic seconds: the earliest that time alone may change something, and `tick` finds it.
     """
 
     def __init__(self, limits: Limits) -> None:

@@ -25,7 +25,7 @@ from worker.settings import CameraSettings
 
 log = structlog.get_logger("intake")
 
-TICK_S = 0.1  # between two looks at the clock; sooner if publishers are pinged more often
+LEAST_TICK_S, TICK_S = 0.01, 0.1  # between two looks at the clock; within them, half of what lies between two PINGs
 
 
 class Intake:
@@ -190,7 +190,7 @@ class Intake:
             self._polled, self._poller = sockets, zmq.Poller()
             for socket in sockets:
                 self._poller.register(socket, zmq.POLLIN)
-        tick_s = min(TICK_S, self._settings.ping_s)
+        tick_s = max(LEAST_TICK_S, min(TICK_S, self._settings.ping_s / 2))
         ready = {socket for socket, _ in self._poller.poll(math.ceil(1000 * tick_s))}
         if self._wake in ready:
             with suppress(zmq.Again):  # until there is none left

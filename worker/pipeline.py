@@ -276,7 +276,7 @@ class Pipeline:
     # -- one batch ---------------------------------------------------------------------------------------------------
 
     def _work(self, batch: list[PreparedFrame]) -> None:
-        """One pass through the trunk that all these frames' recipes share."""
+        """Through the trunk that all these frames' recipes share."""
         taken = time.monotonic()
         try:
             inspections = self._infer(batch)

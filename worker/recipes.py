@@ -1,5 +1,6 @@
 """The bundles a worker judges with: one engine a recipe, tried out, warmed and measured before it judges anything."""
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -32,8 +33,8 @@ class BatchCost:
 
     Attributes:
         single_s: seconds for a batch of one.
-        further_s: seconds for each frame more.
-        best: frames that go through the network at once, of a larger batch too.
+        further_s: seconds for each frame more that goes through the network at once with it.
+        best: frames that do so at most; a larger batch goes through in parts.
     """
 
     single_s: float
@@ -44,12 +45,13 @@ class BatchCost:
     def of(cls, seconds: Mapping[int, float]) -> "BatchCost":
         """From seconds by size of a batch, that of one among them."""
         best = fastest(seconds)
-        further_s = (seconds[best] - seconds[1]) / (best - 1) if best > 1 else 0.0
-        return cls(seconds[1], max(0.0, further_s), best)
+        single_s = min(seconds[1], seconds[best])
+        return cls(single_s, (seconds[best] - single_s) / max(1, best - 1), best)
 
     def seconds(self, frames: int) -> float:
         """For a batch of so many."""
-        return self.single_s + (frames - 1) * self.further_s
+        parts = math.ceil(frames / self.best)
+        return parts * self.single_s + (frames - parts) * self.further_s
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,12 @@ class Recipe:
 
     def costs_as_much_as(self, other: Engine, manifest: Manifest) -> bool:
         """Whether that engine has the very same work to do, only with other numbers."""
-        mine, its = self.engine.trunk, other.trunk
-        same = (mine.mode, mine.size, mine.device) == (its.mode, its.size, its.device)
-        return same and self.manifest.architecture == manifest.architecture
+        trunks, manifests = (self.engine.trunk, other.trunk), (self.manifest, manifest)
+        works = [
+            (trunk.mode, trunk.size, trunk.device, its.architecture, its.preprocessing.resize, its.contract)
+            for trunk, its in zip(trunks, manifests, strict=True)
+        ]
+        return works[0] == works[1]
 
 
 @dataclass(frozen=True)

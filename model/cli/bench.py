@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def model(
     backbone: Annotated[str, typer.Option(help="resnet18, resnet50, resnet101 or wide_resnet50_2.")] = "resnet18",
-    batch: Annotated[int, typer.Option(min=1, help="Frames at once.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Frames in a batch.")] = 8,
     size: Annotated[int, typer.Option(min=32, help="Side of the network's input, pixels.")] = 224,
     engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = "auto",
     precision: Annotated[
@@ -61,7 +61,7 @@ def peers(
     weights: Annotated[
         str | None, typer.Option(help="imagenet, random, or a file; by default imagenet with --data, else random.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Frames at once; one at a time is measured, too.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Frames in a batch; one at a time is measured, too.")] = 8,
     size: Annotated[int, typer.Option(min=256, help="Side of every detector's input, pixels.")] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="The median of so many is shown.")] = 5,
     plot: Annotated[Path, typer.Option(help="Where the plot of speed and AUROC goes; drawn with --data.")] = Path(

@@ -192,10 +192,26 @@ def test_a_cost_is_right_for_one_frame_and_for_as_many_as_go_through_at_once() -
     assert cost.seconds(4) == pytest.approx(0.0467)
 
 
+def test_a_batch_that_goes_through_in_parts_costs_as_much_as_these() -> None:
+    one_by_one = BatchCost.of({1: 0.010, 2: 0.020, 4: 0.040, 8: 0.0795})
+    assert [one_by_one.seconds(frames) for frames in (1, 2, 8)] == pytest.approx([0.010, 0.020, 0.080])
+    by_fours = BatchCost.of({1: 0.0135, 2: 0.0242, 4: 0.0467, 8: 0.1})
+    assert by_fours.seconds(8) == pytest.approx(2 * 0.0467)
+    assert by_fours.seconds(5) == pytest.approx(by_fours.seconds(3) + by_fours.seconds(2))
+
+
 def test_a_larger_batch_never_counts_as_quicker_than_a_smaller_one() -> None:
     """Measured on a machine that had something else to do at first."""
     cost = BatchCost.of({1: 0.02, 2: 0.015, 4: 0.016})
     assert cost.seconds(4) >= cost.seconds(1)
+
+
+def test_a_recipe_for_larger_pictures_is_measured_by_itself(folder: Path) -> None:
+    recipe = load_recipes(folder, (), device="cpu", engine="torch", max_batch=1)["part"]
+    contract = recipe.manifest.contract
+    larger = contract.model_copy(update={"height": (2000, 2000), "width": (2000, 2000)})
+    assert recipe.costs_as_much_as(recipe.engine, recipe.manifest)
+    assert not recipe.costs_as_much_as(recipe.engine, recipe.manifest.model_copy(update={"contract": larger}))
 
 
 def test_a_worker_may_take_frames_one_at_a_time(folder: Path) -> None:

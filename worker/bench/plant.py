@@ -36,7 +36,7 @@ WORKER = "worker"
 GOOD, BAD = 32, 8
 STEPS = 60
 MOST_PICTURES = 64
-START_S = 600.0  # for a worker to load, and to warm every size of a batch
+START_S = 600.0  # for a worker to load and to warm
 LOOK_S = 0.25
 
 

@@ -27,7 +27,7 @@ CAMERA = "bench"
 DEFECTS = 1 / 3
 SIDE = 16  # pixels: what travels is of no account here
 PATIENCE_S = 30.0
-SETTLED_S = 0.06  # longer than a tick of the publisher: by then it has heard what a stopped worker had said
+SETTLED_S = 0.06  # by then the publisher has heard what a stopped worker had said: each message wakes its thread
 
 Worker = tuple[str, str]
 """A worker's name and incarnation."""
