@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import cv2
 import torch
 
 SHARED = 2**23  # elements: torch gives no thread fewer than 2**15, so that up to 256 share these
@@ -36,7 +37,8 @@ def start_pool() -> list[int]:
 def kept_apart(pool: Sequence[int]) -> Iterator[None]:
     """Meanwhile this thread and each of its pool have a processor of their own, if there are just as many.
 
-    Left alone, Linux on a virtual machine wakes the pool after a pause of some 50 ms on the processor that this thread
+    OpenCV then starts no threads of its own: there is no processor left for them, and to wake one costs more than it
+    saves. Left alone, Linux on a virtual machine wakes the pool after a pause of some 50 ms on the processor that this thread
     runs on, and leaves it there: a batch then takes up to three times as long, on one processor of two (measured).
 
     Args:
@@ -49,9 +51,12 @@ def kept_apart(pool: Sequence[int]) -> Iterator[None]:
         return
     for thread, processor in zip(threads, ours, strict=True):
         _bind(thread, [processor])
+    opencv = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
+        cv2.setNumThreads(opencv)
         for thread in threads:
             _bind(thread, ours)
 
