@@ -37,9 +37,11 @@ def start_pool() -> list[int]:
 def kept_apart(pool: Sequence[int]) -> Iterator[None]:
     """Meanwhile this thread and each of its pool have a processor of their own, if there are just as many.
 
-    OpenCV then starts no threads of its own: there is no processor left for them, and to wake one costs more than it
-    saves. Left alone, Linux on a virtual machine wakes the pool after a pause of some 50 ms on the processor that this thread
+    Left alone, Linux on a virtual machine wakes the pool after a pause of some 50 ms on the processor that this thread
     runs on, and leaves it there: a batch then takes up to three times as long, on one processor of two (measured).
+
+    OpenCV starts no threads of its own meanwhile: no processor is left for them, and to wake one costs more than it
+    saves.
 
     Args:
         pool: ids, from `start_pool`; if it is empty, nothing is done.

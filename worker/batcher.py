@@ -32,7 +32,7 @@ class ReceivedFrame:
     deadline: float = math.inf
 
 
-OVERLOAD_S = 1.0
+OVERLOAD_S, OVERLOAD_BATCHES = 1.0, 16  # how long a loss is remembered: the longer of the two
 LEAST_GAIN = 1.02  # in frames a second, for a frame that could have been met
 
 F = TypeVar("F", bound=ReceivedFrame)
@@ -49,7 +49,7 @@ class Batcher(Generic[F]):
         max_batch: frames in a batch at most.
         group: of a frame: those of one group go through the network together.
         cost_s: seconds from now until the verdicts of a batch are stored: of so many frames, of which this is one.
-        overloaded: two batches' worth of frames were given up here within the last `OVERLOAD_S`.
+        overloaded: two batches' worth of frames were given up here of late, and since then never less than half a one.
     """
 
     max_batch: int
@@ -59,6 +59,7 @@ class Batcher(Generic[F]):
     _groups: dict[Hashable, list[tuple[float, int, F]]] = field(default_factory=dict)
     _order: Iterator[int] = field(default_factory=count)
     _lost: deque[float] = field(default_factory=deque)  # when frames were given up, of late
+    _memory_s: float = OVERLOAD_S
 
     def __len__(self) -> int:
         return sum(len(group) for group in tuple(self._groups.values()))  # a copy: other threads may ask
@@ -67,11 +68,11 @@ class Batcher(Generic[F]):
         """Takes in one frame."""
         heapq.heappush(self._groups.setdefault(self.group(frame), []), (frame.deadline, next(self._order), frame))
 
-    def too_urgent(self, frame: ReceivedFrame, cost_s: float, now: float) -> bool:
-        """Whether a frame comes too late to wait: at overload, where others can be judged in its place. Any thread.
+    def turns_away(self, frame: ReceivedFrame, cost_s: float, now: float) -> bool:
+        """Whether a frame is given up because it comes too late to wait: at overload, when others can take its place.
 
         It would wait while one batch is in the engine, and then allow of no full one. With three quarters of its budget
-        left it never does, however small that budget may be.
+        left it never does, however small that budget may be. Any thread.
 
         Args:
             frame: not added yet.
@@ -79,7 +80,10 @@ class Batcher(Generic[F]):
             now: monotonic seconds.
         """
         budget_s = (frame.header.budget_ms or math.inf) / 1000
-        return self.overloaded and frame.deadline - now < min(2 * cost_s, 0.75 * budget_s)
+        too_late = self.overloaded and frame.deadline - now < min(2 * cost_s, 0.75 * budget_s)
+        if too_late:
+            self._lost.append(now)  # else overload would seem to be over because of what is done about it
+        return too_late
 
     def take(self, now: float) -> tuple[list[F], list[F]]:
         """The next batch, empty if nothing waits; and the frames whose budget can't be met any more, to be refused.
@@ -90,6 +94,9 @@ class Batcher(Generic[F]):
         expired = self._pop_hopeless(now)
         waiting = [group for group in self._groups.values() if group]
         most_urgent = min(waiting, key=lambda group: group[0][:2], default=None)
+        if most_urgent:
+            full_s = self.cost_s(most_urgent[0][2], self.max_batch)
+            self._memory_s = max(OVERLOAD_S, OVERLOAD_BATCHES * full_s)
         self._look_at_losses(now, len(expired))
         if most_urgent and self.overloaded:
             expired += self._shed(most_urgent, now)
@@ -113,9 +120,9 @@ class Batcher(Generic[F]):
 
     def _look_at_losses(self, now: float, lost: int) -> None:
         self._lost.extend([now] * lost)
-        while self._lost and now - self._lost[0] > OVERLOAD_S:
+        while self._lost and now - self._lost[0] > self._memory_s:
             self._lost.popleft()
-        self.overloaded = len(self._lost) >= 2 * self.max_batch
+        self.overloaded = len(self._lost) >= (0.5 if self.overloaded else 2) * self.max_batch
 
     def _shed(self, group: list[tuple[float, int, F]], now: float) -> list[F]:
         """Takes out the most urgent frames, if fewer of them make for a batch of more frames a second.

@@ -9,6 +9,7 @@ import logging
 import queue
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -95,6 +96,7 @@ class Pipeline:
         # Not SimpleQueue: a signal near the end of its timeout makes it wait for ever (CPython 3.11), deaf to SIGTERM.
         self._ready: queue.Queue[list[PreparedFrame]] = queue.Queue()
         self._strikes: set[FrameId] = set()
+        self._refused: deque[Judged] = deque()  # at overload, and not handed on yet
         self._concluder = Concluder(settings.name, sink)
         self._prepare = Stage("prepare", self._take_in)
         self._judge = Stage("judge", self._conclude)
@@ -218,6 +220,7 @@ class Pipeline:
         """A turn without an engine: frames go to other workers at once, not only when this one is missed."""
         self._beat()
         self._receive()
+        self._hand_on_refused()
         for frame in self._batcher.take_all():
             self.intake.busy(frame.header.id, "engine broken")
 
@@ -227,7 +230,8 @@ class Pipeline:
         self._receive()
         batch, expired = self._batcher.take(time.monotonic())
         for frame in expired:
-            self._refuse(frame, Reason.EXPIRED, "its budget ran out before it could be judged")
+            self._refuse_expired(frame, "its budget ran out before it could be judged")
+        self._hand_on_refused()
         if batch:
             self._work(batch)
 
@@ -314,14 +318,18 @@ class Pipeline:
 
     def _take_in(self, items: list[ReceivedFrame | GoneFrame]) -> None:
         """Small pictures are handed on together, since each hand-over costs; no engine waits for more than one."""
+        gone = [self._concluder.gone(item) for item in items if isinstance(item, GoneFrame)]
+        if gone:
+            self._hand_on(gone)
         ready: list[PreparedFrame] = []
         spent_s = 0.0
         for item in items:
             if isinstance(item, GoneFrame):
-                self._hand_on([self._concluder.gone(item)])
+                continue
+            if self._turns_away(item):
+                self._refuse_expired(item, "too little of its budget was left, when there was too much to do")
                 continue
             try:
-                self._refuse_if_too_urgent(item)
                 frame = prepare(item, self.recipes)
             except Unfit as error:
                 self._refuse(item, error.reason, str(error), error.image)
@@ -334,14 +342,13 @@ class Pipeline:
         if ready:
             self._ready.put(ready)
 
-    def _refuse_if_too_urgent(self, frame: ReceivedFrame) -> None:
+    def _turns_away(self, frame: ReceivedFrame) -> bool:
         bundle = self.recipes.get(frame.recipe)
         if bundle is None or not self._batcher.overloaded:
-            return
+            return False
         now = time.monotonic()
         cost_s = self._pace.needs_s(bundle.cost.seconds(self.settings.max_batch), now)
-        if self._batcher.too_urgent(frame, cost_s, now):
-            raise Unfit(Reason.EXPIRED, "too little of its budget was left, when there was too much to do")
+        return self._batcher.turns_away(frame, cost_s, now)
 
     def _conclude(self, batch: InferredBatch) -> None:
         judged = self._concluder.judged(batch)
@@ -352,6 +359,17 @@ class Pipeline:
         if self.evidence is not None:
             self.evidence.offer((frame.image, item.verdict) for frame, item in zip(batch.frames, judged, strict=True))
 
+    def _refuse_expired(self, frame: ReceivedFrame, note: str) -> None:
+        """Another may come in its place at once; its verdict is written with others at the next turn: it is no pass."""
+        refused = self._concluder.refused(frame, Reason.EXPIRED, note)
+        self._refused.append(refused)
+        self.intake.judged([refused.verdict.tag.id])
+
+    def _hand_on_refused(self) -> None:
+        refused = [self._refused.popleft() for _ in range(len(self._refused))]
+        if refused:
+            self._write(refused)
+
     def _refuse(self, frame: ReceivedFrame, reason: Reason, note: str, image: Image | None = None) -> None:
         refused = self._concluder.refused(frame, reason, note)
         self._hand_on([refused])
@@ -359,8 +377,11 @@ class Pipeline:
             self.evidence.offer([(image, refused.verdict)])
 
     def _hand_on(self, batch: list[Judged]) -> None:
-        self.writer.put_all(batch)
+        self._write(batch)
         self.intake.judged([judged.verdict.tag.id for judged in batch])
+
+    def _write(self, batch: list[Judged]) -> None:
+        self.writer.put_all(batch)
         if self._log.is_enabled_for(logging.DEBUG):
             for verdict in (judged.verdict for judged in batch):
                 frame, decision, reason = str(verdict.tag.id), verdict.decision.value, verdict.reason.word

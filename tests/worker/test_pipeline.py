@@ -4,6 +4,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,14 +14,18 @@ pytest.importorskip("torch")
 import numpy as np
 from pydantic import SecretStr
 
+from model.engine import Engine, Inspection
+from model.images import Image
 from producers.publisher import FramePublisher, PublisherSettings
 from tests.worker.processes import eventually, stored_verdicts
-from worker.bench.null import RECIPE, NullPipeline, start_null_worker
+from worker.bench.null import RECIPE, NullPipeline, null_infer, start_null_worker
 from worker.concluding import InferredBatch
 from worker.demo.processes import free_ports
 from worker.errors import StageFailed
 from worker.pipeline import IDLE_S
+from worker.recipes import BatchCost
 from worker.settings import CameraSettings, WorkerSettings
+from worker.sink import Judged
 
 
 @pytest.mark.timeout(60)
@@ -110,3 +116,44 @@ class Hanging:
     def recipe(self) -> str:
         self._goes_on.wait()
         raise RuntimeError("it went on")
+
+
+class SlowPipeline(NullPipeline):
+    """Twenty milliseconds a frame; it counts how often Redis is asked to store something."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        def infer(batch: Sequence[tuple[Engine, Image]]) -> list[Inspection]:
+            time.sleep(0.02 * len(batch))
+            return null_infer(batch)
+
+        super().__init__(settings, infer=infer)
+        self.recipes = {name: replace(it, cost=BatchCost(0.02, 0.02, best=4)) for name, it in self.recipes.items()}
+        self.scripts = 0
+        store = self.sink.store
+
+        def counted(judged: Sequence[Judged]) -> list[str]:
+            self.scripts += 1
+            return store(judged)
+
+        self.sink.store = counted  # type: ignore[method-assign]
+
+
+def test_at_overload_the_verdicts_of_refused_frames_are_written_together(redis_url: str, line: str) -> None:
+    work, live = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
+    publisher_settings = PublisherSettings(camera="cam1", work=work, live=live, recipe=RECIPE, budget_ms=400)
+    settings = settings_for(redis_url, line, work, "w1").model_copy(update={"max_batch": 4})
+    with FramePublisher(publisher_settings) as publisher, SlowPipeline(settings) as pipeline:
+
+        def publish() -> None:
+            for _ in range(300):
+                publisher.publish(np.zeros((16, 16, 3), np.uint8))
+                time.sleep(0.008)
+
+        camera = threading.Thread(target=publish)
+        camera.start()
+        pipeline.serve(until=lambda: not camera.is_alive() and publisher.counts()["open"] == 0)
+    verdicts = stored_verdicts(redis_url, line)
+    assert len({verdict.tag.seq for verdict in verdicts}) == len(verdicts) == 300
+    refused = [verdict for verdict in verdicts if "too much to do" in verdict.note]
+    assert len(refused) > 50
+    assert pipeline.scripts < 100
