@@ -141,8 +141,8 @@ class SlowPipeline(NullPipeline):
 def test_at_overload_the_verdicts_of_refused_frames_are_written_together(redis_url: str, line: str) -> None:
     work, live = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
     publisher_settings = PublisherSettings(camera="cam1", work=work, live=live, recipe=RECIPE, budget_ms=400)
-    settings = settings_for(redis_url, line, work, "w1").model_copy(update={"max_batch": 4})
-    with FramePublisher(publisher_settings) as publisher, SlowPipeline(settings) as pipeline:
+    pipeline = SlowPipeline(settings_for(redis_url, line, work, "w1").model_copy(update={"max_batch": 4}))
+    with FramePublisher(publisher_settings) as publisher, pipeline:
 
         def publish() -> None:
             for _ in range(300):
