@@ -9,6 +9,7 @@ from typing import Literal
 import structlog
 import zmq
 
+from producers.bell import Bell
 from producers.doors import ZERO_COPY_BYTES
 from producers.errors import ProtocolError
 from producers.frame import Frame, FrameTag
@@ -56,8 +57,9 @@ class Dispatcher:
     """One turn: hear the workers, let time pass, take new frames, send what is due.
 
     Takes messages from the work socket and frames from `take`; hands frames to workers and viewers. All methods belong
-    to the thread that runs it; `stop` and `give_up_waiting` are flags that any thread may raise. `record` is told of
-    every frame first; it must not wait. Where it fails the line goes on, and `unrecorded` counts.
+    to the thread that runs it; `stop` and `give_up_waiting` are flags that any thread may raise, and `bell` then wakes
+    this one. `record` is told of every frame first; it must not wait. Where it fails the line goes on, and `unrecorded`
+    counts.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Dispatcher:
         *,
         work: "zmq.Socket[bytes]",
         live: "zmq.Socket[bytes]",
-        wake: "zmq.Socket[bytes]",
+        bell: Bell,
         record: Callable[[Taken], None] = lambda item: None,
     ) -> None:
         self.camera = camera
@@ -79,11 +81,11 @@ class Dispatcher:
         self.unrecorded = 0
         self._record = record
         self.refusals: dict[Heard, int] = dict.fromkeys(Heard, 0)
-        self._work, self._wake = work, wake
+        self._work, self._bell = work, bell
         self._live = LiveView(live, camera)
         self._poller = zmq.Poller()
-        for socket in (work, wake, self._live.events):
-            self._poller.register(socket, zmq.POLLIN)
+        for source in (work, self._live.events, bell.fd):
+            self._poller.register(source, zmq.POLLIN)
         self._last_tick = -QUIET_S
 
     def __enter__(self) -> "Dispatcher":
@@ -93,8 +95,8 @@ class Dispatcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.close()
-        for socket in (self._work, self._wake):
-            socket.close(linger=0)
+        self._work.close(linger=0)
+        self._bell.close()
 
     @property
     def messages_refused(self) -> int:
@@ -104,10 +106,10 @@ class Dispatcher:
     def turn(self) -> None:
         """Waits for something to happen or for time to change something, for `QUIET_S` at most, and deals with it."""
         wait_s = self._next_tick() - time.monotonic()
-        for socket, _ in self._poller.poll(max(0, math.ceil(wait_s * 1000))):
-            if socket is self._wake:
-                self._wake.recv()  # if there is another, the next turn does not wait
-            elif socket is self._live.events:
+        for source, _ in self._poller.poll(max(0, math.ceil(wait_s * 1000))):
+            if source == self._bell.fd:
+                self._bell.hear()
+            elif source is self._live.events:
                 self._live.hear()
             else:
                 self._hear()

@@ -11,13 +11,12 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
-from typing import Any
 
 import zmq
 from pydantic import ValidationError
 
+from producers.bell import Bell
 from producers.dispatch import Dispatcher, Taken
 from producers.doorkeeper import Doorkeeper, DoorKeys
 from producers.doors import bind, refuse_open_door
@@ -79,7 +78,6 @@ class FramePublisher:
         self._interrupted = False
         self._journal = _journal(settings, self.session)
         self._context = zmq.Context()
-        self._wake, wake_end = _pair(self._context)
         self._doorkeeper = Doorkeeper(self._context, keys) if keys else None  # before anything is bound
         work = live = None
         try:
@@ -91,8 +89,9 @@ class FramePublisher:
             if self._journal:
                 self._journal.close()
             raise
+        self._bell = Bell()
         self._dispatcher = Dispatcher(
-            settings.camera, settings.limits(), settings.policy, work=work, live=live, wake=wake_end, record=record
+            settings.camera, settings.limits(), settings.policy, work=work, live=live, bell=self._bell, record=record
         )
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
@@ -253,9 +252,9 @@ class FramePublisher:
             if now - since >= timeout_s or not self.alive:
                 break
             self._dispatcher.give_up_waiting |= now - since > timeout_s / 2
+            if self._dispatcher.give_up_waiting:
+                self._bell.ring()
             with self._room:
-                if self._dispatcher.give_up_waiting:
-                    self._rouse()
                 self._room.wait(0.05)
         self._dispatcher.give_up_waiting = False  # what is published from here on waits for workers again
         return left
@@ -269,11 +268,9 @@ class FramePublisher:
         if self._dispatcher.stop:
             return
         self._dispatcher.stop = True  # whoever waits in `publish` is told
-        with self._room:
-            self._rouse()
+        self._bell.ring()
         self._thread.join()
         self._dismiss_doorkeeper()
-        self._wake.close(linger=0)
         self._context.term()
         if self._journal:
             self._journal.close(self._dispatcher.retention)
@@ -312,13 +309,8 @@ class FramePublisher:
             self._inbox.append(item)
             self._inbox_bytes += size
             self._seq += 1  # only now: a seq is given out with its frame, so that there are no gaps
-            if not unseen:
-                self._rouse()
-
-    def _rouse(self) -> None:
-        """Wakes the publisher's thread. Under the lock: a socket is for one thread at a time."""
-        with suppress(zmq.Again):  # the thread has wake-ups enough
-            self._wake.send(b"", zmq.NOBLOCK)
+        if not unseen:
+            self._bell.ring()
 
     def _refuse_if_closed(self) -> None:
         if self._dispatcher.stop:
@@ -350,14 +342,3 @@ def _journal(settings: PublisherSettings, session: str) -> Journal | None:
     if settings.state is None:
         return None
     return Journal(settings.state, camera=settings.camera, session=session, simulated=settings.simulated)
-
-
-def _pair(context: "zmq.Context[zmq.Socket[bytes]]") -> tuple["zmq.Socket[Any]", "zmq.Socket[Any]"]:
-    """Two connected sockets that wake a thread from another."""
-    name = f"inproc://wake-{uuid.uuid4()}"
-    ends = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
-    for end in ends:
-        end.setsockopt(zmq.LINGER, 0)
-    ends[1].bind(name)
-    ends[0].connect(name)
-    return ends

@@ -8,15 +8,14 @@ import dataclasses
 import math
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import structlog
 import zmq
 
+from producers.bell import Bell
 from producers.frame import FrameId
 from worker.admission import REFUSALS
 from worker.batcher import ReceivedFrame
@@ -53,12 +52,8 @@ class Intake:
     ) -> None:
         self._deliver, self._paused, self._beat_timeout_s = deliver, paused, beat_timeout_s
         self._context: zmq.Context[Any] = zmq.Context()
-        self._wake_address = f"inproc://intake-{uuid.uuid4()}"
-        self._wake = self._context.socket(zmq.PULL)
-        self._wake.bind(self._wake_address)
+        self._bell = Bell()
         self._poller, self._polled = zmq.Poller(), list[Any]()
-        self._wakers = threading.local()
-        self._bells: list[zmq.Socket[Any]] = []  # of all threads, so that `close` finds those whose thread has ended
         share = max(1, credit // len(cameras))
         link = dataclasses.replace(link, credit_bytes=link.credit_bytes // len(cameras))
         self._links = {name: Link(self._context, name, camera, link, share=share) for name, camera in cameras.items()}
@@ -95,17 +90,17 @@ class Intake:
         """These frames' verdicts wait for Redis: their pixels may go, and others may come. Any thread."""
         self._answers.extend(("judged", frame, "") for frame in frames)
         if any(self._links[frame.camera].short_of_credit for frame in frames):  # else the next frame is soon enough
-            self._rouse()
+            self._bell.ring()
 
     def stored(self, frames: list[FrameId]) -> None:
         """These frames' verdicts are in Redis. Any thread."""
         self._answers.extend(("stored", frame, "") for frame in frames)
-        self._rouse()
+        self._bell.ring()
 
     def busy(self, frame: FrameId, why: str) -> None:
         """This frame goes back to its publisher for somebody else. Any thread."""
         self._answers.append(("busy", frame, why))
-        self._rouse()
+        self._bell.ring()
 
     def offer(self, recipes: Iterable[str], *, longest_batch_s: float) -> None:
         """Tells every publisher which recipes are judged from now on, if they don't know. Any thread.
@@ -119,12 +114,12 @@ class Intake:
         self._settings = dataclasses.replace(
             self._settings, recipes=tuple(sorted(recipes)), longest_batch_ms=longest_ms
         )
-        self._rouse()
+        self._bell.ring()
 
     def leave(self) -> None:
         """Asks every publisher for no more frames. Any thread."""
         self._leaving = True
-        self._rouse()
+        self._bell.ring()
 
     @property
     def holding(self) -> int:
@@ -144,21 +139,10 @@ class Intake:
     def close(self) -> None:
         """Ends the thread and closes the sockets."""
         self._stop = True
-        self._rouse()
+        self._bell.ring()
         self._thread.join()
+        self._bell.close()
         self._context.destroy(linger=200)  # the last DONE may still be on its way out
-
-    def _rouse(self) -> None:
-        """Wakes the intake's thread: each calling thread has a socket of its own for that."""
-        if not hasattr(self._wakers, "socket"):
-            socket = self._wakers.socket = self._context.socket(zmq.PUSH)
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.connect(self._wake_address)
-            self._bells.append(socket)
-        try:
-            self._wakers.socket.send(b"", zmq.NOBLOCK)
-        except zmq.Again:
-            return  # it has wake-ups enough
 
     def _run(self) -> None:
         while not self._stop:
@@ -183,19 +167,17 @@ class Intake:
             for link in self._links.values():
                 link.offer(settings)
 
-    def _wait(self) -> "set[zmq.Socket[Any]]":
-        """The publishers' sockets that something has come on."""
-        sockets = [self._wake, *(link.socket for link in self._links.values())]
+    def _wait(self) -> set[Any]:
+        """The publishers' sockets that something has come on, and perhaps the bell's number."""
+        sockets = [link.socket for link in self._links.values()]
         if sockets != self._polled:  # a link that dials anew has another
             self._polled, self._poller = sockets, zmq.Poller()
-            for socket in sockets:
-                self._poller.register(socket, zmq.POLLIN)
+            for source in (self._bell.fd, *sockets):
+                self._poller.register(source, zmq.POLLIN)
         tick_s = max(LEAST_TICK_S, min(TICK_S, self._settings.ping_s / 2))
         ready = {socket for socket, _ in self._poller.poll(math.ceil(1000 * tick_s))}
-        if self._wake in ready:
-            with suppress(zmq.Again):  # until there is none left
-                while True:
-                    self._wake.recv(zmq.NOBLOCK)
+        if self._bell.fd in ready:
+            self._bell.hear()
         return ready
 
     def _answer(self) -> None:

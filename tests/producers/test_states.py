@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import zmq
 
+from producers.bell import Bell
 from producers.dispatch import MAX_WORKERS, Dispatcher
 from producers.errors import ProtocolError
 from producers.frame import FrameHeader
@@ -177,10 +178,10 @@ class Stage:
 
     def __init__(self) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        work, live, wake = (self.context.socket(kind) for kind in (zmq.ROUTER, zmq.PUB, zmq.PAIR))
+        work, live = (self.context.socket(kind) for kind in (zmq.ROUTER, zmq.PUB))
         work.setsockopt(zmq.ROUTER_MANDATORY, 1)
         work.bind("inproc://work")
-        self.dispatcher = Dispatcher("cam1", Limits(), "block", work=work, live=live, wake=wake)
+        self.dispatcher = Dispatcher("cam1", Limits(), "block", work=work, live=live, bell=Bell())
         self.retention = self.dispatcher.retention
         self.retention.keep(a_frame(0))
         self.dealer = self.context.socket(zmq.DEALER)

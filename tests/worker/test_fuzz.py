@@ -21,6 +21,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from producers.bell import Bell
 from producers.daemon import configure_logging
 from producers.dispatch import Dispatcher
 from producers.errors import BadFrame, ProtocolError
@@ -196,11 +197,11 @@ def test_a_damaged_picture_with_the_right_checksum_is_pixels_or_a_bad_frame(data
 @given(floods)
 def test_whatever_reaches_a_publisher_honest_workers_are_still_served(flood: list[list[bytes]]) -> None:
     with zmq.Context() as context:
-        work, live, wake = (context.socket(kind) for kind in (zmq.ROUTER, zmq.PUB, zmq.PAIR))
+        work, live = (context.socket(kind) for kind in (zmq.ROUTER, zmq.PUB))
         work.setsockopt(zmq.ROUTER_MANDATORY, 1)
         work.bind("inproc://work")
         hostile, honest = (context.socket(zmq.DEALER) for _ in range(2))
-        with Dispatcher("cam1", Limits(), "block", work=work, live=live, wake=wake) as dispatcher, hostile, honest:
+        with Dispatcher("cam1", Limits(), "block", work=work, live=live, bell=Bell()) as dispatcher, hostile, honest:
             for seq in range(3):
                 dispatcher.retention.keep(frame(seq, recipe="part"))
             for peer in (hostile, honest):
