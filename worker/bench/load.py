@@ -151,9 +151,9 @@ class LineRun:
         """Seconds of processor time so far: `whole` worker and its threads, `batches`, `camera` (all), `redis`."""
         pids = self.plant.pids()
         worker, redis = pids.pop(WORKER), pids.pop("redis")
-        cameras_s = sum(Usage.of(pid).cpu_s for pid in pids.values())
+        cameras_s = sum(map(_whole_s, pids.values()))
         spent = {**cpu_by_thread(worker), "whole": Usage.of(worker).cpu_s, "camera": cameras_s}
-        return {**spent, "redis": Usage.of(redis).cpu_s, "batches": self.plant.worker_metric(f"{INFER_CPU}_total")}
+        return {**spent, "redis": _whole_s(redis), "batches": self.plant.worker_metric(f"{INFER_CPU}_total")}
 
     # -- idle, and loaded --------------------------------------------------------------------------------------------
 
@@ -190,6 +190,10 @@ class LineRun:
 
     def _tell(self, what: str, seconds: float) -> Callable[[float], None]:
         return lambda gone_s: self.progress(what, int(min(gone_s, seconds)), int(seconds))
+
+
+def _whole_s(pid: int) -> float:
+    return sum(cpu_by_thread(pid).values()) or Usage.of(pid).cpu_s
 
 
 def cost_of(spent: dict[str, float], engine: Sequence[Alone]) -> Cost:
