@@ -1,7 +1,7 @@
 """The intake: dials the publishers, bounds what is in hand by credit, and answers for every frame it took.
 
 One DEALER a publisher, all owned by one thread. Takes frames from the wire, hands them on through `deliver`; other
-threads answer through `done`, `busy` and `beat`.
+threads answer through `judged`, `stored`, `busy` and `beat`.
 """
 
 import dataclasses

@@ -80,12 +80,7 @@ class Recipe:
 
     def costs_as_much_as(self, other: Engine, manifest: Manifest) -> bool:
         """Whether that engine has the very same work to do, only with other numbers."""
-        trunks, manifests = (self.engine.trunk, other.trunk), (self.manifest, manifest)
-        works = [
-            (trunk.mode, trunk.size, trunk.device, its.architecture, its.preprocessing.resize, its.contract)
-            for trunk, its in zip(trunks, manifests, strict=True)
-        ]
-        return works[0] == works[1]
+        return _work_of(self.engine, self.manifest) == _work_of(other, manifest)
 
 
 @dataclass(frozen=True)
@@ -243,6 +238,12 @@ def stamp_of(path: Path) -> Stamp:
 
 def _entry(name: str, found: os.stat_result) -> tuple[str, int, int, int]:
     return name, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _work_of(engine: Engine, manifest: Manifest) -> tuple[object, ...]:
+    """What decides how long a batch takes."""
+    trunk = engine.trunk
+    return trunk.mode, trunk.size, trunk.device, manifest.architecture, manifest.preprocessing.resize, manifest.contract
 
 
 def _picture(manifest: Manifest) -> Image:
