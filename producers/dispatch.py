@@ -197,12 +197,14 @@ class Dispatcher:
             case Answer.ASK, _:
                 self._send(peer, encode(Who()))
             case Answer.CREDIT, Credit():
-                self.retention.ping(peer, total=message.total, now=now)
+                self.retention.grant(peer, message, now)
             case Answer.PONG, Ping():
-                self.retention.ping(peer, total=message.total, now=now)
+                self.retention.grant(peer, message, now)
                 self._send(peer, encode(Pong(ping_mono_us=message.mono_us, mono_us=int(now * 1e6))))
             case Answer.DONE, Done():
                 self.retention.done(peer, stored=message.stored, judged=message.judged)
+                if message.total:
+                    self.retention.grant(peer, message, now)
             case Answer.BUSY, Busy():
                 self.retention.busy(peer, message.id)
             case Answer.BAD, Bad():

@@ -52,11 +52,22 @@ class Entry:
 
 @dataclass
 class Worker:
-    """A worker that has said HELLO and is believed to live."""
+    """A worker that has said HELLO and is believed to live.
+
+    Attributes:
+        hello: what it said.
+        last_heard: monotonic seconds.
+        credit: frames it will take in all.
+        least_s: of its budget that a frame must have left to be worth sending.
+        sent: frames it was sent.
+        order: the ids of the last of them, by their number.
+        leaving: whether it has said BYE.
+    """
 
     hello: Hello
     last_heard: float
     credit: int = 0
+    least_s: float = 0.0
     sent: int = 0
     order: dict[int, str] = field(default_factory=dict)
     leaving: bool = False

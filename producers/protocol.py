@@ -52,27 +52,41 @@ class Hello(Message):
     held: Ids = ()
 
 
-class Credit(Message):
-    """Worker to publisher: cumulative frames it will take since its HELLO. A lost one is made good by the next."""
+class Grant(Message):
+    """What a worker will take, as three of its messages say it. A lost one is made good by the next.
+
+    Attributes:
+        total: cumulative frames since its HELLO; less than was said before changes nothing.
+        least_ms: it would refuse a frame with less of its budget left: see `comes_too_late`.
+    """
+
+    total: Count
+    least_ms: Annotated[float, Field(ge=0, le=3_600_000)] = 0.0
+
+
+class Credit(Grant):
+    """Worker to publisher: it will take frames."""
 
     kind = b"1C"
-    total: Count
 
 
-class Ping(Message):
+class Ping(Grant):
     """Worker to publisher: alive, its work loop too. `held` counts the frames in hand."""
 
     kind = b"1P"
     mono_us: Count
-    total: Count
     held: Count = 0
 
 
-class Done(Message):
-    """Worker to publisher: `stored`, the verdict is in Redis; `judged`, it waits for Redis (pixels may go)."""
+class Done(Grant):
+    """Worker to publisher: `stored`, the verdict is in Redis; `judged`, it waits for Redis (pixels may go).
+
+    A `total` of 0 grants nothing, and says nothing of the work loop.
+    """
 
     kind = b"1D"
     in_payload = ("stored", "judged")
+    total: Count = 0
     stored: Ids = ()
     judged: Ids = ()
 
@@ -126,6 +140,19 @@ class Refused(Message):
 
     kind = b"1R"
     why: Annotated[str, Field(max_length=256)]
+
+
+def comes_too_late(left_s: float, *, budget_ms: float | None, least_s: float) -> bool:
+    """Whether a frame is given up at overload, because others that come after it are worth more.
+
+    With three quarters of its budget left it never is, however small that budget may be.
+
+    Args:
+        left_s: of its budget.
+        budget_ms: of the frame; None: no end.
+        least_s: seconds that a worker asks for; 0: it takes every frame.
+    """
+    return budget_ms is not None and left_s < min(least_s, 0.75 * budget_ms / 1000)
 
 
 FROM_WORKER: tuple[type[Message], ...] = (Hello, Credit, Ping, Done, Busy, Bad, Bye)

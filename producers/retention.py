@@ -20,7 +20,7 @@ from typing import get_args
 
 from producers.frame import Frame, FrameTag
 from producers.kept import Entry, Peer, Worker
-from producers.protocol import GoneReason, Hello
+from producers.protocol import GoneReason, Grant, Hello, comes_too_late
 from producers.room import Room
 from producers.states import FRAMES, REASONS, Act, Event, Standing, State
 
@@ -130,11 +130,12 @@ class Retention:
         """Whether a later start of a worker of this name has taken its place: then two of them share a name."""
         return (hello.name, hello.incarnation) in self._superseded
 
-    def ping(self, peer: Peer, *, total: int, now: float) -> None:
-        """A worker lives and will take `total` frames since its HELLO."""
+    def grant(self, peer: Peer, grant: Grant, now: float) -> None:
+        """A worker lives and says what it will take."""
         worker = self.workers[peer]
         worker.last_heard = now
-        worker.credit = max(worker.credit, total)
+        worker.credit = max(worker.credit, grant.total)
+        worker.least_s = grant.least_ms / 1000
 
     def done(self, peer: Peer, *, stored: Iterable[str], judged: Iterable[str]) -> None:
         """Verdicts were stored or judged. Only believed of frames that this very worker was sent."""
@@ -202,6 +203,7 @@ class Retention:
         """Who is to be sent what, now. Each pair is marked as sent when it is handed out.
 
         No worker is sent more frames than its credit, nor more bytes than its `credit_bytes`; one frame always fits.
+        A frame that every worker would refuse, because too little of its budget is left, ends here.
         """
         passed_over = []
         crammed: set[Peer] = set()  # the next frame for them waits for room there: no younger one overtakes it
@@ -209,6 +211,9 @@ class Retention:
             entry = self.entries.get(heapq.heappop(self.waiting)[1])
             if entry is None or FRAMES[entry.state, Event.DUE] is not Act.SEND:
                 continue  # given up meanwhile
+            if self._comes_too_late(entry, now):
+                self._happen(entry, Event.EXPIRED)
+                continue
             peer = self._worker_for(entry, crammed)
             if peer is not None:
                 self._mark_sent(peer, entry, now)
@@ -253,6 +258,10 @@ class Retention:
         """Whether those workers that know the frame's recipe all take smaller frames only."""
         able = [worker for worker in self.workers.values() if worker.offers(entry)]
         return bool(able) and all(entry.payload_bytes > worker.hello.max_frame_bytes for worker in able)
+
+    def _comes_too_late(self, entry: Entry, now: float) -> bool:
+        least_s = min((worker.least_s for worker in self.workers.values() if worker.takes(entry)), default=0.0)
+        return comes_too_late(entry.deadline - now, budget_ms=entry.tag.budget_ms, least_s=least_s)
 
     def _refused(self, entry: Entry) -> None:
         """The worker that has this frame does not get it again while there is another."""

@@ -142,7 +142,7 @@ class Answer(Word):
     ASK = "WHO"
     CREDIT = "it lives, and may be sent frames up to this total"
     PONG = "likewise; PONG"
-    DONE = "its frames are JUDGED or STORED"
+    DONE = "its frames are JUDGED or STORED; if it grants any, likewise"
     BUSY = "its frame is BUSY"
     BAD = "its n-th frame since HELLO is BAD"
     LET_GO = "it is LEAVING"

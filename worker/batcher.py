@@ -9,6 +9,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 from producers.frame import FrameHeader, Payload
+from producers.protocol import comes_too_late
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Batcher(Generic[F]):
         max_batch: frames in a batch at most.
         group: of a frame: those of one group go through the network together.
         cost_s: seconds from now until the verdicts of a batch are stored: of so many frames, of which this is one.
-        overloaded: two batches' worth of frames were given up here of late, and since then never less than half a one.
+        overloaded: two batches' worth of frames were given up of late, and since then never less than half a one.
     """
 
     max_batch: int
@@ -68,22 +69,30 @@ class Batcher(Generic[F]):
         """Takes in one frame."""
         heapq.heappush(self._groups.setdefault(self.group(frame), []), (frame.deadline, next(self._order), frame))
 
-    def turns_away(self, frame: ReceivedFrame, cost_s: float, now: float) -> bool:
-        """Whether a frame is given up because it comes too late to wait: at overload, when others can take its place.
+    def least_s(self, cost_s: float) -> float:
+        """Seconds of its budget that a frame must have left: at overload, when others can take its place.
 
-        It would wait while one batch is in the engine, and then allow of no full one. With three quarters of its budget
-        left it never does, however small that budget may be. Any thread.
+        It would wait while one batch is in the engine, and then allow of no full one. Any thread.
 
         Args:
-            frame: not added yet.
             cost_s: seconds until the verdicts of a batch of `max_batch` are stored.
-            now: monotonic seconds.
         """
-        budget_s = (frame.header.budget_ms or math.inf) / 1000
-        too_late = self.overloaded and frame.deadline - now < min(2 * cost_s, 0.75 * budget_s)
+        return 2 * cost_s if self.overloaded else 0.0
+
+    def turns_away(self, frame: ReceivedFrame, cost_s: float, now: float) -> bool:
+        """Whether a frame that is not added yet is given up, because less than that is left. Any thread."""
+        least_s = self.least_s(cost_s)
+        too_late = comes_too_late(frame.deadline - now, budget_ms=frame.header.budget_ms, least_s=least_s)
         if too_late:
-            self._lost.append(now)  # else overload would seem to be over because of what is done about it
+            self.missed(1, now)
         return too_late
+
+    def missed(self, frames: int, now: float) -> None:
+        """So many frames expired before they were added: else overload would seem to be over by what is done about it.
+
+        Any thread.
+        """
+        self._lost.extend([now] * frames)
 
     def take(self, now: float) -> tuple[list[F], list[F]]:
         """The next batch, empty if nothing waits; and the frames whose budget can't be met any more, to be refused.
@@ -119,7 +128,7 @@ class Batcher(Generic[F]):
         return chosen
 
     def _look_at_losses(self, now: float, lost: int) -> None:
-        self._lost.extend([now] * lost)
+        self.missed(lost, now)
         while self._lost and now - self._lost[0] > self._memory_s:
             self._lost.popleft()
         self.overloaded = len(self._lost) >= (0.5 if self.overloaded else 2) * self.max_batch

@@ -36,6 +36,7 @@ class Intake:
         credit: frames in hand at most, over all cameras; each camera has at least one, so that none is left out.
         deliver: called with what has come, frames and given-up frames, from the intake's thread; it must not block.
         paused: whether to grant no more credit for now.
+        least_s: of its budget that a frame must have left now, or it would be refused.
         beat_timeout_s: without a beat of the work loop for this long, no PING is sent: publishers then take their
             frames back.
     """
@@ -48,9 +49,10 @@ class Intake:
         credit: int,
         deliver: Callable[[list[ReceivedFrame | GoneFrame]], None],
         paused: Callable[[], bool],
+        least_s: Callable[[], float] = lambda: 0.0,
         beat_timeout_s: float,
     ) -> None:
-        self._deliver, self._paused, self._beat_timeout_s = deliver, paused, beat_timeout_s
+        self._deliver, self._paused, self._least_s, self._beat_timeout_s = deliver, paused, least_s, beat_timeout_s
         self._context: zmq.Context[Any] = zmq.Context()
         self._bell = Bell()
         self._poller, self._polled = zmq.Poller(), list[Any]()
@@ -86,11 +88,16 @@ class Intake:
         """For each camera, whether its publisher answers. Any thread."""
         return {name: link.answers for name, link in self._links.items()}
 
-    def judged(self, frames: list[FrameId]) -> None:
-        """These frames' verdicts wait for Redis: their pixels may go, and others may come. Any thread."""
+    def judged(self, frames: list[FrameId], *, stored_soon: bool = False) -> None:
+        """These frames' verdicts wait for Redis: their pixels may go, and others may come. Any thread.
+
+        Args:
+            frames: whose.
+            stored_soon: whether that is to be expected: then one message will say both.
+        """
         self._answers.extend(("judged", frame, "") for frame in frames)
-        if any(self._links[frame.camera].short_of_credit for frame in frames):  # else the next frame is soon enough
-            self._bell.ring()
+        if not stored_soon and any(self._links[frame.camera].short_of_credit for frame in frames):
+            self._bell.ring()  # else the next frame is soon enough
 
     def stored(self, frames: list[FrameId]) -> None:
         """These frames' verdicts are in Redis. Any thread."""
@@ -153,9 +160,9 @@ class Intake:
                     self._deliver(items)
             self._answer()
             self._offer()
-            alive = now - self._beat < self._beat_timeout_s
+            alive, least_s = now - self._beat < self._beat_timeout_s, self._least_s()
             for link in self._links.values():
-                link.keep_up(now, alive=alive, paused=self._paused(), leaving=self._leaving)
+                link.keep_up(now, alive=alive, paused=self._paused(), leaving=self._leaving, least_s=least_s)
         self._answer()
         for link in self._links.values():
             link.close()

@@ -93,7 +93,8 @@ class Link:
         self._untold: dict[FrameId, float] = {}  # judged when; the oldest first
         self.admission = Admission(name, hold_frames=settings.hold_frames)
         self.handed_back = 0
-        self._paused = False
+        self._stored: list[FrameId] = []  # and not told yet
+        self._paused, self._grants, self._least_ms = False, False, 0.0  # as it was when last kept up with
         self._context = context
         self._offset_us: int | None = None
         self._best_rtt_us = math.inf
@@ -209,16 +210,18 @@ class Link:
 
     # -- out ---------------------------------------------------------------------------------------------------------
 
-    def keep_up(self, now: float, *, alive: bool, paused: bool, leaving: bool = False) -> None:
-        """Greets, grants credit and pings as due; redials a publisher that has gone deaf or lets nobody in.
+    def keep_up(self, now: float, *, alive: bool, paused: bool, leaving: bool = False, least_s: float = 0.0) -> None:
+        """Tells what is stored, greets, grants credit, pings; redials a publisher that is deaf or lets nobody in.
 
         Args:
             now: monotonic seconds.
             alive: whether the work loop is. If not, nothing is asked for: what came would find nobody.
             paused: whether to grant no more credit for now.
             leaving: whether to grant none ever again, and to say so.
+            least_s: of its budget that a frame must have left, or it would be refused.
         """
-        self._paused = paused
+        self._paused, self._grants, self._least_ms = paused, alive and not (paused or leaving), least_s * 1000
+        self._tell_stored()
         if self.tie is Tie.REFUSED or not alive:
             return
         shut_out = self._shut_out_since is not None and now - self._shut_out_since > SHUT_OUT_S
@@ -228,8 +231,8 @@ class Link:
             return
         if leaving and self.tie is not Tie.LEAVING and self.send(Bye()):
             self.tie = Tie.LEAVING
-        if not (paused or leaving):
-            self._grant()
+        if (total := self._next_total()) and self.send(Credit(total=total, least_ms=self._least_ms)):
+            self._granted = total
         self._tell_judged(now)
         if now >= self._next_ping:
             self._ping(now)
@@ -248,10 +251,11 @@ class Link:
         """
         return 2 * (self._granted - self._received) < self.share
 
-    def _grant(self) -> None:
+    def _next_total(self) -> int:
+        """Frames to grant in all, if it is time to grant more; else 0."""
         total = self._received + self.share - len(self.unjudged)
-        if self.short_of_credit and total > self._granted and self.send(Credit(total=total)):
-            self._granted = total
+        greeted = self.tie in (Tie.GREETING, Tie.GREETED)
+        return total if self._grants and greeted and self.short_of_credit and total > self._granted else 0
 
     def _greet(self) -> bool:
         settings = self.settings
@@ -280,7 +284,8 @@ class Link:
             log.warning("publisher does not answer, dialling again", camera=self.name, endpoint=self.camera.endpoint)
             self._redial()
             return
-        if self.send(Ping(mono_us=int(time.monotonic() * 1e6), total=self._granted, held=len(self.held))):
+        mono_us, held = int(time.monotonic() * 1e6), len(self.held)
+        if self.send(Ping(mono_us=mono_us, total=self._granted, held=held, least_ms=self._least_ms)):
             self._pings_unanswered += 1
 
     def _knock_again(self) -> None:
@@ -306,12 +311,21 @@ class Link:
         self._untold.update((frame, now) for frame in frames if frame in self.held)  # the sink may have been quicker
 
     def stored(self, frames: list[FrameId]) -> None:
-        """Tells the publisher whose verdicts are in Redis."""
+        """These frames' verdicts are in Redis: the publisher is told next, and that others may come for them."""
         self.unjudged.difference_update(frames)
         self.held.difference_update(frames)
+        self._stored += frames
         for frame in frames:
             self._untold.pop(frame, None)
-        self.send(Done(stored=tuple(map(str, frames))))
+
+    def _tell_stored(self) -> None:
+        """One message says it, and grants what there is to grant. Whoever is gone asks again after its HELLO."""
+        if not self._stored:
+            return
+        total, stored = self._next_total(), tuple(map(str, self._stored))
+        self._stored = []
+        if self.send(Done(stored=stored, total=total, least_ms=self._least_ms)):
+            self._granted = max(self._granted, total)
 
     def _tell_judged(self, now: float) -> None:
         """Verdicts that have waited long enough for their pixels to go: Redis is slow, or away.
@@ -342,7 +356,9 @@ class Link:
         return True
 
     def close(self) -> None:
-        """Closes the socket; what is on its way out has a moment to go."""
+        """Tells what is stored and closes the socket; what is on its way out has a moment to go."""
+        self._grants = False
+        self._tell_stored()
         self.socket.close(linger=200)
 
 

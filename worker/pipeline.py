@@ -120,6 +120,7 @@ class Pipeline:
             credit=2 * settings.max_batch,
             deliver=self._prepare.put,
             paused=lambda: self.writer.full,
+            least_s=self._least_s,
             beat_timeout_s=self._stuck_s,
         )
 
@@ -271,6 +272,13 @@ class Pipeline:
             for frame in frames:
                 self._batcher.add(frame)
 
+    def _least_s(self) -> float:
+        """Of its budget that a frame must have left, whatever its recipe is: a publisher is told one figure."""
+        if not self._batcher.overloaded:
+            return 0.0
+        quickest_s = min(recipe.cost.seconds(self.settings.max_batch) for recipe in self.recipes.values())
+        return self._batcher.least_s(self._pace.needs_s(quickest_s, time.monotonic()))
+
     def _cost_s(self, frame: PreparedFrame, frames: int) -> float:
         return self._pace.needs_s(frame.bundle.cost.seconds(frames), time.monotonic())
 
@@ -318,9 +326,10 @@ class Pipeline:
 
     def _take_in(self, items: list[ReceivedFrame | GoneFrame]) -> None:
         """Small pictures are handed on together, since each hand-over costs; no engine waits for more than one."""
-        gone = [self._concluder.gone(item) for item in items if isinstance(item, GoneFrame)]
-        if gone:
-            self._hand_on(gone)
+        given_up = [item for item in items if isinstance(item, GoneFrame)]
+        if given_up:
+            self._batcher.missed(sum(item.reason == "expired" for item in given_up), time.monotonic())
+            self._hand_on([self._concluder.gone(item) for item in given_up])
         ready: list[PreparedFrame] = []
         spent_s = 0.0
         for item in items:
@@ -377,8 +386,9 @@ class Pipeline:
             self.evidence.offer([(image, refused.verdict)])
 
     def _hand_on(self, batch: list[Judged]) -> None:
+        redis_keeps_up = not self.writer.waiting
         self._write(batch)
-        self.intake.judged([judged.verdict.tag.id for judged in batch])
+        self.intake.judged([judged.verdict.tag.id for judged in batch], stored_soon=redis_keeps_up)
 
     def _write(self, batch: list[Judged]) -> None:
         self.writer.put_all(batch)

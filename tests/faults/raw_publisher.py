@@ -71,5 +71,6 @@ class RawPublisher:
                 self._socket.send_multipart([peer, *encode(pong)])
             case Done():
                 self.stored.update(message.stored)
+                self._credit = max(self._credit, message.total)
             case Bad():
                 self.bad.append(message.n)

@@ -297,7 +297,7 @@ def test_a_message_beyond_the_hard_limit_costs_its_connection_and_the_program_go
     wait_until(lambda: bool(camera.said("a camera program is gone")), what="hung up", patience_s=START_S)
     wait_until(lambda: len(camera.said("a camera program is here")) == 2, what="dialled again", patience_s=START_S)
     worker.hello(credit=9)  # again: it may have been silent for too long
-    worker.settle()  # heard before there is a frame: one that is on its way to a HELLO that does not list it comes twice
+    worker.settle()  # or the frame is on its way to a HELLO that does not list it, and comes twice
     program.picture(part_id="after")
     found = endings(worker, 1)
     assert found.frames[1][0].part_id == "after", "the next seq: what never arrived was never captured"

@@ -6,7 +6,7 @@ import pytest
 
 from producers.frame import Frame, FrameHeader, FrameTag
 from producers.kept import Entry, Peer
-from producers.protocol import GoneReason, Hello
+from producers.protocol import Credit, GoneReason, Hello
 from producers.retention import REPORTED_AT_ONCE, Limits, Retention
 from producers.states import FRAMES, Act, Event, State
 
@@ -48,7 +48,7 @@ def join(retention: Retention, peer: Peer, *, credit: int, now: float = 0.0, **c
     """A worker says HELLO and grants credit."""
     hello = a_hello(**{"name": peer.decode(), **changes})
     retention.hello(peer, hello, now)
-    retention.ping(peer, total=credit, now=now)
+    retention.grant(peer, Credit(total=credit), now=now)
 
 
 def sent(retention: Retention, now: float = 0.0) -> list[tuple[Peer, int, int]]:
@@ -72,7 +72,7 @@ def test_nothing_is_sent_without_credit() -> None:
     retention = kept(0)
     join(retention, A, credit=0)
     assert sent(retention) == []
-    retention.ping(A, total=1, now=0)
+    retention.grant(A, Credit(total=1), now=0)
     assert sent(retention) == [(A, 0, 1)]
 
 
@@ -80,10 +80,10 @@ def test_credit_is_cumulative_and_never_shrinks() -> None:
     retention = kept(0, 1, 2)
     join(retention, A, credit=2)
     assert sent(retention) == [(A, 0, 1), (A, 1, 1)]
-    retention.ping(A, total=2, now=0)
-    retention.ping(A, total=1, now=0)
+    retention.grant(A, Credit(total=2), now=0)
+    retention.grant(A, Credit(total=1), now=0)
     assert sent(retention) == []
-    retention.ping(A, total=3, now=0)
+    retention.grant(A, Credit(total=3), now=0)
     assert sent(retention) == [(A, 2, 1)]
 
 
@@ -108,11 +108,48 @@ def test_the_worker_with_less_in_hand_is_served_first_though_it_has_less_credit_
     assert [peer for peer, _, _ in sent(retention)] == [B, A]
 
 
+def test_a_frame_that_every_worker_would_refuse_ends_as_expired_beside_the_camera() -> None:
+    retention = kept(0, budget_ms=1000)
+    retention.keep(a_frame(1))  # without a budget
+    join(retention, A, credit=9)
+    join(retention, B, credit=0)
+    for peer in (A, B):
+        retention.grant(peer, Credit(total=0, least_ms=400), now=0.0)
+    retention.keep(a_frame(2, budget_ms=1000, captured=0.05))
+    assert sent(retention, now=0.625) == [(A, 1, 1), (A, 2, 1)], "which has 425 ms left"
+    assert gone(retention) == [(A, 0, "expired")]
+
+
+def test_a_worker_that_takes_whatever_comes_keeps_a_late_frame_alive() -> None:
+    retention = kept(0, budget_ms=1000)
+    join(retention, A, credit=9)
+    join(retention, B, credit=0)
+    retention.grant(A, Credit(total=9, least_ms=400), now=0.0)
+    assert sent(retention, now=0.7) == [(A, 0, 1)]
+
+
+def test_a_small_budget_is_not_held_against_a_frame() -> None:
+    retention = kept(0, budget_ms=300)
+    join(retention, A, credit=9)
+    retention.grant(A, Credit(total=9, least_ms=400), now=0.0)
+    assert sent(retention, now=0.07) == [(A, 0, 1)]
+    retention.keep(a_frame(1, budget_ms=300))
+    assert sent(retention, now=0.08) == []
+
+
+def test_a_worker_may_change_its_mind_about_what_comes_too_late() -> None:
+    retention = kept(0, budget_ms=1000)
+    join(retention, A, credit=9)
+    retention.grant(A, Credit(total=9, least_ms=400), now=0.0)
+    retention.grant(A, Credit(total=9), now=0.0)
+    assert sent(retention, now=0.9) == [(A, 0, 1)]
+
+
 def test_a_worker_that_says_bye_gets_no_more_and_keeps_what_it_has() -> None:
     retention = kept(0, 1)
     join(retention, A, credit=1)
     sent(retention)
-    retention.ping(A, total=9, now=0)
+    retention.grant(A, Credit(total=9), now=0)
     retention.bye(A)
     assert sent(retention) == []
     retention.done(A, stored=[name_of(0)], judged=[])
@@ -233,7 +270,7 @@ def test_a_judged_frame_stays_with_its_worker_however_long_redis_is_away() -> No
     sent(retention)
     retention.done(A, stored=[], judged=[name_of(0)])
     for now in range(1, 200):
-        retention.ping(A, total=1, now=now)
+        retention.grant(A, Credit(total=1), now=now)
         assert retention.tick(now) == []
     assert (entry_of(retention, 0).state, entry_of(retention, 0).peer) == (State.JUDGED, A)
     assert {FRAMES[State.JUDGED, event] for event in (Event.OVERDUE, Event.EXPIRED)} == {Act.STAY}
@@ -272,7 +309,7 @@ def test_busy_hands_the_frame_to_somebody_who_has_not_refused_it() -> None:
     join(retention, A, credit=1)
     sent(retention)
     join(retention, B, credit=1)
-    retention.ping(A, total=9, now=0)
+    retention.grant(A, Credit(total=9), now=0)
     retention.busy(A, name_of(0))
     assert sent(retention) == [(B, 0, 2)]
 
@@ -398,7 +435,7 @@ def test_an_unanswered_frame_goes_to_another_worker_after_the_ack_timeout() -> N
     join(retention, A, credit=9)
     sent(retention)
     join(retention, B, credit=1, now=29.0)
-    retention.ping(A, total=9, now=29.0)
+    retention.grant(A, Credit(total=9), now=29.0)
     retention.tick(now=29.9)
     assert sent(retention, now=29.9) == []
     retention.tick(now=30.1)
@@ -414,7 +451,7 @@ def test_a_given_up_frame_whose_verdict_nobody_stores_is_offered_to_all_in_turn(
     asked = []
     for now in (0.0, 31.0, 62.0, 93.0):
         for peer in (A, B):
-            retention.ping(peer, total=1, now=now)
+            retention.grant(peer, Credit(total=1), now=now)
         retention.tick(now)
         asked += [peer for peer, _, _ in gone(retention, now)]
     assert len(asked) == 4

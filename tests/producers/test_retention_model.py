@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from producers.kept import Entry, Peer
-from producers.protocol import Hello
+from producers.protocol import Credit, Hello
 from producers.retention import Limits, Retention
 from producers.states import State
 from tests.producers.test_retention import a_frame, a_hello, a_tag, name_of
@@ -28,6 +28,7 @@ class ModelWorker:
     hello: Hello
     last_heard: float
     credit: int = 0
+    least_s: float = 0.0
     sent: list[str] = field(default_factory=list)
     leaving: bool = False
 
@@ -52,7 +53,7 @@ class RetentionMachine(RuleBasedStateMachine):
     @initialize()
     def begins_with_frames_and_a_worker_that_takes_them_one_at_a_time(self) -> None:
         self.hello(PEERS[0], 1, "one", True, False, 100, 15, [])
-        self.ping(PEERS[0], 3)
+        self.grant(PEERS[0], 3, 0.0)
         self.keep("part", None, 10)
         self.keep("part", None, 10)
 
@@ -134,13 +135,13 @@ class RetentionMachine(RuleBasedStateMachine):
         self.workers[peer] = ModelWorker(hello, self.now)
 
     @precondition(lambda self: self.workers)
-    @rule(peer=peers, more=st.integers(-3, 4))
-    def ping(self, peer: Peer, more: int) -> None:
+    @rule(peer=peers, more=st.integers(-3, 4), least_s=st.sampled_from([0.0, 0.5, 25.0]))
+    def grant(self, peer: Peer, more: int, least_s: float) -> None:
         if self.present(peer):
             worker = self.workers[peer]
             total = max(0, worker.credit + more)
-            self.retention.ping(peer, total=total, now=self.now)
-            worker.credit, worker.last_heard = max(worker.credit, total), self.now
+            self.retention.grant(peer, Credit(total=total, least_ms=least_s * 1000), now=self.now)
+            worker.credit, worker.last_heard, worker.least_s = max(worker.credit, total), self.now, least_s
 
     @precondition(lambda self: self.holder)
     @rule(peer=peers, stored=some_seqs, judged=some_seqs)
@@ -219,6 +220,7 @@ class RetentionMachine(RuleBasedStateMachine):
             assert entry.tag.recipe is None or entry.tag.recipe in worker.hello.recipes
             assert entry.payload_bytes <= worker.hello.max_frame_bytes
             assert not worker.leaving
+            self.is_worth_sending(entry)
             worker.sent.append(str(entry.tag.id))
             assert len(worker.sent) <= worker.credit
             self.hand(entry, peer)
@@ -227,6 +229,11 @@ class RetentionMachine(RuleBasedStateMachine):
             if peer == failing:
                 self.retention.lose(peer)
                 self.forget(peer)
+
+    def is_worth_sending(self, entry: Entry) -> None:
+        budget_s = math.inf if entry.tag.budget_ms is None else entry.tag.budget_ms / 1000
+        welcome = [worker.least_s for worker in self.retention.workers.values() if worker.takes(entry)]
+        assert entry.deadline - self.now >= min(*welcome, math.inf, 0.75 * budget_s)
 
     @rule()
     def send_gone(self) -> None:
@@ -303,7 +310,7 @@ class RetentionMachine(RuleBasedStateMachine):
             self.retention.lose(peer)
         honest = b"honest"
         self.retention.hello(honest, a_hello("honest", recipes=["part", "lid"]), self.now)
-        self.retention.ping(honest, total=1000, now=self.now)
+        self.retention.grant(honest, Credit(total=1000), now=self.now)
         for _ in range(2):
             handed = [str(entry.tag.id) for _, entry in self.retention.due(self.now)]
             handed += [str(entry.tag.id) for _, entry in self.retention.gone_due(self.now)]

@@ -81,12 +81,12 @@ def brought_to(state: State, *, budget_ms: float | None) -> Retention:
 
 
 def time_passes(retention: Retention, now: float) -> None:
-    retention.ping(A, total=0, now=now)
+    retention.grant(A, Credit(total=0), now=now)
     retention.tick(now)
 
 
 def a_worker_is_free(retention: Retention) -> None:
-    retention.ping(A, total=9, now=1.0)
+    retention.grant(A, Credit(total=9), now=1.0)
     sent(retention, now=1.0)
     gone(retention, now=1.0)
 
@@ -240,7 +240,7 @@ SAID: dict[Heard, Callable[[Stage], list[bytes]]] = {
     Heard.HELLO_TOO_MANY: one_too_many,
     Heard.CREDIT: lambda stage: encode(Credit(total=5)),
     Heard.PING: lambda stage: encode(Ping(mono_us=77, total=5)),
-    Heard.DONE: lambda stage: encode(Done(stored=(FRAME_ID,))),
+    Heard.DONE: lambda stage: encode(Done(stored=(FRAME_ID,), total=5)),
     Heard.BUSY: lambda stage: encode(Busy(id=FRAME_ID, why="no memory")),
     Heard.BAD: lambda stage: encode(Bad(n=1)),
     Heard.BYE: lambda stage: encode(Bye()),
@@ -287,7 +287,7 @@ def test_what_a_peer_is_answered_is_what_the_table_says(stage: Stage, standing: 
             assert isinstance(answers[0], Pong)
             assert (len(answers), answers[0].ping_mono_us, credit, unchanged) == (1, 77, 5, True)
         case Answer.DONE:
-            assert (answers, after, frame_is(stage)) == ([], standing, "forgotten")
+            assert (answers, credit, after, frame_is(stage)) == ([], 5, standing, "forgotten")
         case Answer.BUSY:
             assert (answers, after, frame_is(stage)) == ([], standing, WAITS)
         case Answer.BAD:
