@@ -103,7 +103,7 @@ class FrameTag(PartTag):
         return FrameId(self.camera, self.session, self.seq)
 
 
-TAG_FIELDS = tuple(FrameTag.model_fields)
+PART_FIELDS, TAG_FIELDS = tuple(PartTag.model_fields), tuple(FrameTag.model_fields)
 
 
 class Picture(BaseModel):

@@ -22,6 +22,7 @@ from producers.doorkeeper import Doorkeeper, DoorKeys
 from producers.doors import bind, refuse_open_door
 from producers.errors import AddressTaken, BadFrame, PublisherClosed
 from producers.frame import (
+    PART_FIELDS,
     Color,
     Frame,
     FrameHeader,
@@ -158,7 +159,7 @@ class FramePublisher:
             BadFrame: the payload's size is not what `picture` says; no frame was captured.
             PublisherClosed: no frame was captured.
         """
-        tag = self._tag(**part.model_dump(include=set(PartTag.model_fields)))
+        tag = self._tag(**{name: getattr(part, name) for name in PART_FIELDS})
         frame = frame_of(tag, picture, payload, transform=transform)
         self._hand_over(frame, size=len(payload))
         return frame.tag.id
@@ -175,7 +176,7 @@ class FramePublisher:
             BadFrame: its header is too large; no frame was captured.
             PublisherClosed: no frame was captured.
         """
-        part = {name: getattr(header, name) for name in PartTag.model_fields if keep_budget or name != "budget_ms"}
+        part = {name: getattr(header, name) for name in PART_FIELDS if keep_budget or name != "budget_ms"}
         tag = self._tag(**part, original=str(header.id))
         self._hand_over(frame_again(tag, header, payload), size=len(payload))
         return tag.id

@@ -211,10 +211,12 @@ class Retention:
             entry = self.entries.get(heapq.heappop(self.waiting)[1])
             if entry is None or FRAMES[entry.state, Event.DUE] is not Act.SEND:
                 continue  # given up meanwhile
-            if self._comes_too_late(entry, now):
+            takers = {peer: worker for peer, worker in self.workers.items() if worker.takes(entry)}
+            least_s = min((worker.least_s for worker in takers.values()), default=0.0)
+            if comes_too_late(entry.deadline - now, budget_ms=entry.tag.budget_ms, least_s=least_s):
                 self._happen(entry, Event.EXPIRED)
                 continue
-            peer = self._worker_for(entry, crammed)
+            peer = self._worker_for(entry, takers, crammed)
             if peer is not None:
                 self._mark_sent(peer, entry, now)
                 yield peer, entry
@@ -259,23 +261,23 @@ class Retention:
         able = [worker for worker in self.workers.values() if worker.offers(entry)]
         return bool(able) and all(entry.payload_bytes > worker.hello.max_frame_bytes for worker in able)
 
-    def _comes_too_late(self, entry: Entry, now: float) -> bool:
-        least_s = min((worker.least_s for worker in self.workers.values() if worker.takes(entry)), default=0.0)
-        return comes_too_late(entry.deadline - now, budget_ms=entry.tag.budget_ms, least_s=least_s)
-
     def _refused(self, entry: Entry) -> None:
         """The worker that has this frame does not get it again while there is another."""
         if entry.peer in self.workers:
             entry.refused_by.add(self.workers[entry.peer].hello.name)
 
-    def _worker_for(self, entry: Entry, crammed: set[Peer]) -> Peer | None:
-        """Who gets this frame; whoever it is next for, but has no room for its bytes, is added to `crammed`."""
-        free = {p: w for p, w in self.workers.items() if w.takes(entry) and w.credit > w.sent and p not in crammed}
-        willing = {p: w for p, w in free.items() if w.hello.name not in entry.refused_by}
-        if not willing and any(w.takes(entry) and w.hello.name not in entry.refused_by for w in self.workers.values()):
-            return None  # somebody who hasn't refused it will be free before long
-        choice = willing or free
-        for peer in sorted(choice, key=lambda peer: (self._in_flight[peer], choice[peer].sent - choice[peer].credit)):
+    def _worker_for(self, entry: Entry, takers: dict[Peer, Worker], crammed: set[Peer]) -> Peer | None:
+        """Which of them gets this frame; whoever it is next for, but has no room for its bytes, joins `crammed`.
+
+        Who has refused it gets it only if everybody has.
+        """
+        willing = {peer: worker for peer, worker in takers.items() if worker.hello.name not in entry.refused_by}
+        choice = [
+            (self._in_flight[peer], worker.sent - worker.credit, peer)
+            for peer, worker in (willing or takers).items()
+            if worker.credit > worker.sent and peer not in crammed
+        ]
+        for *_, peer in sorted(choice):
             if self._fits(peer, entry):
                 return peer
             crammed.add(peer)
