@@ -34,6 +34,7 @@ class ReceivedFrame:
 
 
 OVERLOAD_S, OVERLOAD_BATCHES = 1.0, 16  # how long a loss is remembered: the longer of the two
+SOONER = 0.2  # of a frame's share of a batch's time, which may be spent for the first of a few to go sooner
 LEAST_GAIN = 1.02  # in frames a second, for a frame that could have been met
 
 F = TypeVar("F", bound=ReceivedFrame)
@@ -118,14 +119,27 @@ class Batcher(Generic[F]):
         return waiting
 
     def _fill(self, group: list[tuple[float, int, F]], now: float) -> list[F]:
+        most = self._enough(group)
         first = heapq.heappop(group)[2]
         chosen = [first]
-        while group and len(chosen) < self.max_batch and first.header.attempt == 1:
+        while group and len(chosen) < most and first.header.attempt == 1:
             in_time = now + self.cost_s(first, len(chosen) + 1) <= first.deadline  # it is the earliest
             if group[0][2].header.attempt > 1 or not in_time:
                 break
             chosen.append(heapq.heappop(group)[2])
         return chosen
+
+    def _enough(self, group: list[tuple[float, int, F]]) -> int:
+        """How many of them to take: the fewest that need about as little time each as can be.
+
+        The first then go sooner, and the others hardly later. The more wait, the less that is worth.
+        """
+        most = min(len(group), self.max_batch)
+        if most == self.max_batch:
+            return most  # a line that is full has no time for more wake-ups
+        each_s = [self.cost_s(group[0][2], frames) / frames for frames in range(1, most + 1)]
+        about = 1 + SOONER * (1 - most / self.max_batch)
+        return next(frames for frames, cost_s in enumerate(each_s, 1) if cost_s <= about * min(each_s))
 
     def _look_at_losses(self, now: float, lost: int) -> None:
         self.missed(lost, now)

@@ -109,11 +109,29 @@ def test_an_idle_batcher_gives_nothing() -> None:
 
 
 def test_recipes_of_one_group_go_together_and_others_do_not() -> None:
-    batcher: Batcher[ReceivedFrame] = Batcher(8, lambda frame: frame.recipe != "c", lambda frame, frames: 0.0)
+    batcher: Batcher[ReceivedFrame] = Batcher(8, lambda frame: frame.recipe != "c", lambda frame, frames: 1.0)
     for seq, recipe in enumerate("abcab"):
         batcher.add(received(seq, deadline=math.inf, recipe=recipe, attempt=1))
     batches, _ = emptied(batcher)
     assert [[frame.recipe for frame in batch] for batch in batches] == [["a", "b", "a", "b"], ["c"]]
+
+
+@pytest.mark.parametrize(
+    ("single_s", "further_s", "sizes"),
+    [
+        (0.0160, 0.0113, [1, 2, 2, 2, 3, 4, 5, 8]),  # two cores, three milliseconds of them for what comes after
+        (0.010, 0.002, [1, 2, 3, 4, 5, 6, 7, 8]),  # a GPU
+        (0.050, 0.050, [1, 1, 1, 1, 1, 1, 1, 8]),  # nothing is gained by going together, and nothing but time lost
+    ],
+)
+def test_of_a_few_that_wait_the_first_go_sooner_where_that_costs_the_others_little(
+    single_s: float, further_s: float, sizes: list[int]
+) -> None:
+    for waiting, size in enumerate(sizes, 1):
+        batcher: Batcher[ReceivedFrame] = Batcher(8, recipe_of, lambda _, frames: single_s + (frames - 1) * further_s)
+        for seq in range(waiting):
+            batcher.add(received(seq, deadline=math.inf, attempt=1))
+        assert [frame.header.seq for frame in batcher.take(0.0)[0]] == list(range(size))
 
 
 # -- beside the best that could have been done -----------------------------------------------------------------------
