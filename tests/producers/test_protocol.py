@@ -111,7 +111,8 @@ def test_lists_travel_in_the_payload_and_all_else_in_the_header() -> None:
     kind, header, payload = encode(Done(stored=("a", "b"), judged=(), total=9))
     assert (kind, json.loads(header)) == (b"1D", {"total": 9, "least_ms": 0})
     assert json.loads(payload) == {"stored": ["a", "b"], "judged": []}
-    assert encode(Ping(mono_us=1, total=2, held=3)) == [b"1P", b'{"mono_us": 1, "total": 2, "held": 3}', b""]
+    kind, header, payload = encode(Ping(mono_us=1, total=2, held=3, least_ms=4))
+    assert (kind, json.loads(header), payload) == (b"1P", {"mono_us": 1, "total": 2, "held": 3, "least_ms": 4}, b"")
     assert encode(Bye()) == [b"1Q", b"{}", b""]
 
 
