@@ -46,11 +46,15 @@ def test_what_was_learnt_is_forgotten_when_no_batch_comes_any_more() -> None:
     assert pace.needs_s(0.01, now=FORGOTTEN_S + 0.1) == 0.01
 
 
-def test_a_machine_that_is_quicker_than_at_warm_up_is_not_relied_on() -> None:
+def test_a_warm_up_beside_other_work_is_put_right_by_what_batches_really_take() -> None:
+    """Slowly, so that one quick batch says little, and for good: a pause does not bring the wrong figure back."""
     pace = Pace()
-    for _ in range(100):
-        pace.inferred(predicted_s=0.01, actual_s=0.001, now=0.0)
-    assert pace.needs_s(0.01, now=0.0) == 0.01
+    pace.inferred(predicted_s=0.01, actual_s=0.004, now=0.0)
+    assert pace.needs_s(0.01, now=0.0) > 0.0099
+    for _ in range(600):
+        pace.inferred(predicted_s=0.01, actual_s=0.004, now=0.0)
+    assert pace.needs_s(0.01, now=0.0) == pytest.approx(0.004, rel=0.01)
+    assert pace.needs_s(0.01, now=FORGOTTEN_S + 0.1) == pytest.approx(0.004, rel=0.01)
 
 
 def test_an_engine_that_costs_nothing_teaches_nothing() -> None:

@@ -93,12 +93,12 @@ class Plant:
             self._ends = [f"tcp://127.0.0.1:{port}" for port in ports]
             self.cameras = [stack.enter_context(self._camera(number, sent, color)) for number in range(len(self.names))]
             self.start_worker()
-            if self._with_alone:
-                self.engine = stack.enter_context(self._engine(sent, color))
-                self.engine.answer(START_S)
             for camera in self.cameras:
                 camera.answer()
             self._await_worker()
+            if self._with_alone:  # not beside the worker's warm-up, which measures what a batch takes
+                self.engine = stack.enter_context(self._engine(sent, color))
+                self.engine.answer(START_S)
             self.harvest = stack.enter_context(Harvest(self.url, LINE))
             self._stack = stack.pop_all()
         return self
