@@ -138,8 +138,8 @@ class Batcher(Generic[F]):
         if most == self.max_batch:
             return most  # a line that is full has no time for more wake-ups
         each_s = [self.cost_s(group[0][2], frames) / frames for frames in range(1, most + 1)]
-        about = 1 + SOONER * (1 - most / self.max_batch)
-        return next(frames for frames, cost_s in enumerate(each_s, 1) if cost_s <= about * min(each_s))
+        about_s = min(each_s) * (1 + SOONER * (1 - most / self.max_batch))
+        return next(frames for frames, cost_s in enumerate(each_s, 1) if cost_s <= about_s)
 
     def _look_at_losses(self, now: float, lost: int) -> None:
         self.missed(lost, now)

@@ -1,7 +1,7 @@
 """How long it takes from here until a verdict is stored: learnt while the line runs. Pure, the time is passed in."""
 
 SLOWER, FASTER = 0.1, 0.01  # steps up and down: settles where one batch in eleven takes longer
-LEAST_FACTOR = 0.1
+LEAST_FACTOR = 0.1  # no warm-up is further off than that, whatever ran beside it
 MOST_FACTOR, MOST_AFTER_S = 3.0, 0.05  # one hiccup, or Redis away, must not make every frame look hopeless
 FORGOTTEN_S = 1.0
 
